@@ -1,0 +1,159 @@
+"""Cameras: intrinsics, poses, every axis conversion as a named pair, the window that an engine sees, and camera.json.
+
+Cameras are OpenCV's: x right, y down, z forward; pixel i covers [i, i + 1), its centre is i + 0.5.
+A projected point is u = fx X/Z + cx, v = fy Y/Z + cy.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from .errors import UsageError
+
+OPENCV_FROM_BLENDER = np.diag([1.0, -1.0, -1.0, 1.0])
+
+
+class Intrinsics(msgspec.Struct, frozen=True):
+    """A pinhole camera's intrinsics in pixels."""
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """K, f64 [3,3]."""
+        return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]])
+
+
+class Camera(msgspec.Struct, frozen=True):
+    """One frame's camera: intrinsics, ``world_to_camera`` f64 [4,4] and the clipping distances in scene units."""
+
+    intrinsics: Intrinsics
+    world_to_camera: np.ndarray
+    near: float = 1e-3
+    far: float = np.inf
+
+    @property
+    def centre(self) -> np.ndarray:
+        """The camera's position in the world, f64 [3]."""
+        rotation, translation = self.world_to_camera[:3, :3], self.world_to_camera[:3, 3]
+        return -rotation.T @ translation
+
+
+class PathFrame(msgspec.Struct, kw_only=True):
+    """One entry of camera.json. ``relative`` is P_t = E_t E_0^-1."""
+
+    frame: float
+    world_to_camera: list[list[float]]
+    relative: list[list[float]]
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+
+
+class CameraPath(msgspec.Struct, kw_only=True):
+    """camera.json: one camera a result. ``fps`` is the rate of video.mp4, ``frame`` the scene frame."""
+
+    width: int
+    height: int
+    fps: float
+    axes: str = "opencv: x right, y down, z forward; world_to_camera; pixel centres at i + 0.5"
+    frames: list[PathFrame]
+
+    def camera(self, index: int) -> Camera:
+        """The camera of one result."""
+        entry = self.frames[index]
+        intrinsics = Intrinsics(self.width, self.height, entry.fx, entry.fy, entry.cx, entry.cy)
+        return Camera(intrinsics, np.array(entry.world_to_camera))
+
+    @property
+    def K(self) -> np.ndarray:
+        """f64 [T,3,3]."""
+        return np.stack([self.camera(index).intrinsics.matrix for index in range(len(self.frames))])
+
+    @property
+    def world_to_camera(self) -> np.ndarray:
+        """f64 [T,4,4]."""
+        return np.array([entry.world_to_camera for entry in self.frames])
+
+
+def camera_path(cameras: list[Camera], scene_frames: np.ndarray, fps: float) -> CameraPath:
+    """The path of all sampled cameras, which share one window size."""
+    first = np.linalg.inv(cameras[0].world_to_camera)
+    window = cameras[0].intrinsics
+    frames = [
+        PathFrame(
+            frame=float(frame),
+            world_to_camera=camera.world_to_camera.tolist(),
+            relative=(camera.world_to_camera @ first).tolist(),
+            fx=camera.intrinsics.fx,
+            fy=camera.intrinsics.fy,
+            cx=camera.intrinsics.cx,
+            cy=camera.intrinsics.cy,
+        )
+        for camera, frame in zip(cameras, scene_frames)
+    ]
+    return CameraPath(width=window.width, height=window.height, fps=fps, frames=frames)
+
+
+def write_camera_path(path: CameraPath, file: Path) -> None:
+    """camera.json, whole or not at all."""
+    partial = file.with_name(file.name + ".partial")
+    partial.write_bytes(msgspec.json.format(msgspec.json.encode(path), indent=1))
+    partial.replace(file)
+
+
+def read_camera_path(file: Path) -> CameraPath:
+    """camera.json read back; UsageError where it is missing or not of this form."""
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=CameraPath)
+    except FileNotFoundError:
+        raise UsageError(f"There is no camera path at {file}.", "Capture the take again with das track.") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} is not a camera path: {error}.", "Capture the take again with das track.") from None
+
+
+def blender_to_opencv(matrix_world: np.ndarray) -> np.ndarray:
+    """A Blender camera's matrix_world [4,4] (y up, looks along -z, scale ignored) to world_to_camera [4,4]."""
+    pose = np.array(matrix_world, dtype=np.float64)
+    pose[:3, :3] /= np.linalg.norm(pose[:3, :3], axis=0)
+    return OPENCV_FROM_BLENDER @ np.linalg.inv(pose)
+
+
+def opencv_to_blender(world_to_camera: np.ndarray) -> np.ndarray:
+    """The inverse of :func:`blender_to_opencv`."""
+    return np.linalg.inv(np.asarray(world_to_camera, dtype=np.float64)) @ np.linalg.inv(OPENCV_FROM_BLENDER)
+
+
+def fit_window(view: Intrinsics, width: int, height: int, fit: str) -> Intrinsics:
+    """The window of width x height pixels onto a camera's view, never stretched.
+
+    ``view`` is the whole render of the scene, in its own pixels (fx != fy where pixels are not square).
+    ``crop`` takes the largest centred part of the view that has the window's aspect, ``pad`` the whole view
+    with a margin where the aspects differ. The window's pixels are square: fx == fy.
+    """
+    view_height = view.height * view.fx / view.fy  # in units of the view's pixel width
+    across, down = width / view.width, height / view_height
+    scale = max(across, down) if fit == "crop" else min(across, down)
+    focal = view.fx * scale
+    cx = width / 2 + (view.cx - view.width / 2) * scale
+    cy = height / 2 + (view.cy - view.height / 2) * (view.fx / view.fy) * scale
+    return Intrinsics(width, height, focal, focal, cx, cy)
+
+
+def project(points: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    """World points [...,3] to pixels [...,2] and camera depth z [...]; pixels of points with z <= 0 mean nothing."""
+    seen = points @ camera.world_to_camera[:3, :3].T + camera.world_to_camera[:3, 3]
+    depth = seen[..., 2]
+    safe = np.where(np.abs(depth) < 1e-12, 1e-12, depth)
+    focal = np.array([camera.intrinsics.fx, camera.intrinsics.fy])
+    pixels = seen[..., :2] / safe[..., None] * focal + (camera.intrinsics.cx, camera.intrinsics.cy)
+    return pixels, depth

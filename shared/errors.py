@@ -1,0 +1,45 @@
+"""Errors that a user sees: one sentence of what is wrong, one of what to do, and the exit code."""
+
+DONE = 0
+CANCELLED = 130
+
+
+class DasError(Exception):
+    """An error with its fix. ``str(error)`` is both sentences; ``exit_code`` is the command's."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, fix: str = ""):
+        super().__init__(f"{message} {fix}".strip())
+        self.message = message
+        self.fix = fix
+
+
+class UsageError(DasError):
+    """The request, an option or a path is wrong (exit code 2)."""
+
+    exit_code = 2
+
+
+class SceneError(DasError):
+    """The scene cannot be used: no camera, nothing visible, unsupported projection (exit code 3)."""
+
+    exit_code = 3
+
+
+class BackendError(DasError):
+    """No backend could be reached or started, or it speaks another protocol (exit code 4)."""
+
+    exit_code = 4
+
+
+class GenerationError(DasError):
+    """The generation failed after it had started (exit code 5)."""
+
+    exit_code = 5
+
+
+class Cancelled(DasError):
+    """The user asked to stop (exit code 130)."""
+
+    exit_code = CANCELLED

@@ -1,0 +1,67 @@
+"""DAS_HOME: where connection file, environments, spool, logs and models lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import platformdirs
+
+from .errors import UsageError
+
+Room = Literal["backend", "blender"]
+
+
+class Environment(msgspec.Struct, frozen=True):
+    """One Python that serves a room. ``blender`` is its bpy version, None in the backend's."""
+
+    room: Room
+    name: str
+    python: str
+    blender: str | None = None
+
+
+class Environments(msgspec.Struct):
+    """environments.json, written by install/ and by Preferences alike."""
+
+    version: int = 1
+    environments: list[Environment] = []
+
+
+def home() -> Path:
+    """The folder itself: the variable DAS_HOME, or the user's state folder."""
+    chosen = os.environ.get("DAS_HOME")
+    return Path(chosen) if chosen else Path(platformdirs.user_state_dir("diffusion_as_shader", appauthor=False))
+
+
+def connection_file() -> Path:
+    return home() / "connection.json"
+
+
+def spool_folder() -> Path:
+    return home() / "spool"
+
+
+def log_folder() -> Path:
+    return home() / "logs"
+
+
+def environments_file() -> Path:
+    return home() / "environments.json"
+
+
+def environments(room: Room) -> list[Environment]:
+    """The Pythons that serve a room and still exist, in the order of the file."""
+    try:
+        content = environments_file().read_bytes()
+    except FileNotFoundError:
+        return []
+    try:
+        known = msgspec.json.decode(content, type=Environments).environments
+    except msgspec.MsgspecError as error:
+        raise UsageError(
+            f"{environments_file()} cannot be read: {error}.", "Delete it and run python3 install/run.py setup."
+        ) from None
+    return [entry for entry in known if entry.room == room and Path(entry.python).exists()]

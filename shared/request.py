@@ -1,0 +1,109 @@
+"""The one description of one generation. Panel, command line, wire and take folder all carry this struct."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import msgspec
+
+from .errors import UsageError
+
+MODEL_FRAMES = 49
+MODEL_SIZE = (720, 480)
+MAX_PROMPT_CHARACTERS = 4000
+MAX_SIDE = 4096
+MAX_FRAMES = 1025
+
+Task = Literal["mesh_to_video", "camera_control", "object_manipulation", "motion_transfer"]
+Fit = Literal["crop", "pad"]
+Hidden = Literal["project", "black"]
+Percentiles = Literal["visible", "vertices"]
+FirstFrameSource = Literal["render", "workbench", "cycles", "file"]
+
+
+class FirstFrame(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
+    """Where the first frame comes from: the scene's own engine, a chosen one, or an image file."""
+
+    source: FirstFrameSource = "render"
+    path: str = ""
+    samples: int = 0  # 0 leaves the scene's own sample count
+
+
+class GenerationRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Everything about one generation.
+
+    ``start`` and ``end`` are scene frames, inclusive (``A:B``), and may be fractional; ``frames`` results
+    are sampled evenly over them (see :mod:`timeline`). ``width`` and ``height`` are the window in pixels.
+    """
+
+    task: Task = "mesh_to_video"
+    engine: str = "projection"
+    prompt: str = ""
+    negative_prompt: str = ""
+    seed: int = 0
+    width: int = MODEL_SIZE[0]
+    height: int = MODEL_SIZE[1]
+    frames: int = MODEL_FRAMES
+    start: float = 1.0
+    end: float = 49.0
+    scene_fps: float = 24.0
+    fit: Fit = "crop"
+    first_frame: FirstFrame = FirstFrame()
+    hidden: Hidden = "project"
+    percentiles: Percentiles = "visible"
+
+
+def check(request: GenerationRequest) -> GenerationRequest:
+    """The request itself, or a UsageError whose text says the fix."""
+    _check_range(request)
+    _check_size(request)
+    _check_words(request)
+    _check_first_frame(request.first_frame)
+    return request
+
+
+def _check_range(request: GenerationRequest) -> None:
+    if not (math.isfinite(request.start) and math.isfinite(request.end)):
+        raise UsageError("The frame range must be two finite numbers.", "Give it as A:B, for example 1:49.")
+    if request.end <= request.start:
+        raise UsageError(
+            f"The frame range {request.start:g}:{request.end:g} is empty or reversed.",
+            "Give the first frame before the last, for example 1:49.",
+        )
+    if request.scene_fps <= 0 or not math.isfinite(request.scene_fps):
+        raise UsageError(f"{request.scene_fps} frames a second is no frame rate.", "Use a positive number, for example 24.")
+    if not 9 <= request.frames <= MAX_FRAMES or request.frames % 8 != 1:
+        below = min(max(9, (request.frames - 1) // 8 * 8 + 1), MAX_FRAMES)
+        raise UsageError(
+            f"A generation of {request.frames} frames is not possible.",
+            f"The frame count must be 8N+1 between 9 and {MAX_FRAMES}, for example {below} or {MODEL_FRAMES}.",
+        )
+
+
+def _check_size(request: GenerationRequest) -> None:
+    sides = (request.width, request.height)
+    if any(not 16 <= side <= MAX_SIDE or side % 16 for side in sides):
+        raise UsageError(
+            f"The size {request.width}x{request.height} is not possible.",
+            f"Width and height must be multiples of 16 between 16 and {MAX_SIDE}, for example 720x480.",
+        )
+
+
+def _check_words(request: GenerationRequest) -> None:
+    for name in ("prompt", "negative_prompt"):
+        if len(getattr(request, name)) > MAX_PROMPT_CHARACTERS:
+            raise UsageError(
+                f"The {name.replace('_', ' ')} has more than {MAX_PROMPT_CHARACTERS} characters.", "Shorten it."
+            )
+    if not 0 <= request.seed < 2**32:
+        raise UsageError(f"The seed {request.seed} is out of range.", "Use a whole number from 0 to 4294967295.")
+    if not request.engine.isidentifier():
+        raise UsageError(f"'{request.engine}' is no engine name.", "Use --engine projection or --engine das.")
+
+
+def _check_first_frame(first_frame: FirstFrame) -> None:
+    if first_frame.source == "file" and not first_frame.path:
+        raise UsageError("The first frame comes from a file but no path is given.", "Choose an image file.")
+    if first_frame.samples < 0:
+        raise UsageError("The first frame's sample count is negative.", "Use 0 for the scene's own, or a positive number.")
