@@ -8,6 +8,7 @@ class DasError(Exception):
     """An error with its fix. ``str(error)`` is both sentences; ``exit_code`` is the command's."""
 
     exit_code = 1
+    kind = "internal"
 
     def __init__(self, message: str, fix: str = ""):
         super().__init__(f"{message} {fix}".strip())
@@ -19,27 +20,32 @@ class UsageError(DasError):
     """The request, an option or a path is wrong (exit code 2)."""
 
     exit_code = 2
+    kind = "usage"
 
 
 class SceneError(DasError):
     """The scene cannot be used: no camera, nothing visible, unsupported projection (exit code 3)."""
 
     exit_code = 3
+    kind = "scene"
 
 
 class BackendError(DasError):
     """No backend could be reached or started, or it speaks another protocol (exit code 4)."""
 
     exit_code = 4
+    kind = "backend"
 
 
 class GenerationError(DasError):
     """The generation failed after it had started (exit code 5)."""
 
     exit_code = 5
+    kind = "generation"
 
 
 class Cancelled(DasError):
     """The user asked to stop (exit code 130)."""
 
     exit_code = CANCELLED
+    kind = "cancelled"

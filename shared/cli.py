@@ -1,0 +1,239 @@
+"""The command `das`: one parser, one table *command -> room*, and the way into the other room.
+
+A room is a Python that can do something: Blender's has bpy, the backend's has imageio. A command runs where it
+was called if that room serves it, and otherwise again in a Python of the right room (environments.json).
+Each room has a package ``commands`` with a module a command, whose ``run(args, reporter)`` returns the exit code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+from typing import NamedTuple
+
+from . import home
+from .errors import Cancelled, DasError, UsageError
+from .home import Room
+from .options import add_capture_options, add_generation_options
+from .report import JsonReporter, Reporter, debugging, take_stdout
+
+PACKAGES: dict[Room, str] = {"blender": "..blender_addon.commands", "backend": "..backend.commands"}
+MARKS: dict[Room, str] = {"blender": "bpy", "backend": "imageio"}
+RUN_AGAIN = "DAS_RUN_AGAIN"
+
+
+class Place(NamedTuple):
+    """The rooms that serve a command, preferred first, and the module that does it there."""
+
+    rooms: tuple[Room, ...]
+    module: str
+
+
+PLACES: dict[str, Place] = {
+    "track": Place(("blender",), "track"),
+    "camera": Place(("blender",), "camera"),
+    "generate": Place(("blender",), "generate"),
+    "generate take": Place(("backend", "blender"), "generate"),
+    "generate tracking": Place(("backend",), "generate"),
+    "benchmark tracking": Place(("blender",), "benchmark_tracking"),
+    "benchmark projection": Place(("blender",), "benchmark_projection"),
+    "serve": Place(("backend",), "serve"),
+    "doctor": Place(("backend", "blender"), "doctor"),
+    "encode": Place(("backend",), "encode"),
+    "demo": Place(("blender",), "demo"),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors are ours."""
+
+    def error(self, message: str):
+        raise UsageError(f"{message[:1].upper()}{message[1:]}.", f"See {self.prog} --help.")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; its exit code. Inside Blender ``argv`` is what followed ``--command das``."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    out = take_stdout(keep_print="--json" not in argv) if "blender" in rooms_here() else sys.stdout
+    reporter = (JsonReporter if "--json" in argv else Reporter)(out, sys.stderr)
+    # Blender leaves SIGINT to C code under --command, which loses the first Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return run(argv, reporter)
+    except DasError as error:
+        return _give_up(reporter, error)
+    except KeyboardInterrupt:
+        return _give_up(reporter, Cancelled("Cancelled."))
+    except Exception as error:  # a defect of ours: told in the same form, with its traceback in the log
+        return _give_up(reporter, _unexpected(error))
+
+
+def run(argv: list[str], reporter: Reporter) -> int:
+    """Parse, find the room, and run the command there."""
+    args = parser().parse_args(argv)
+    place = PLACES[command_key(args)]
+    here = [room for room in place.rooms if room in rooms_here()]
+    if not here or _other_blender_wanted(args, here[0]):
+        return run_again(argv, place.rooms[0], getattr(args, "blender", None))
+    return importlib.import_module(f"{PACKAGES[here[0]]}.{place.module}", __package__).run(args, reporter)
+
+
+def rooms_here() -> list[Room]:
+    """The rooms that this Python can serve."""
+    return [room for room, module in MARKS.items() if importlib.util.find_spec(module) is not None]
+
+
+def command_key(args: argparse.Namespace) -> str:
+    """The entry of PLACES that parsed arguments ask for."""
+    if args.command == "benchmark":
+        return f"benchmark {args.what}"
+    if args.command != "generate":
+        return args.command
+    if args.tracking:
+        return "generate tracking"
+    return "generate take" if args.target and args.target.is_dir() else "generate"
+
+
+def run_again(argv: list[str], room: Room, blender: str | None) -> int:
+    """The same command in a Python of another room, which gets our streams, our signals and gives our exit code."""
+    if os.environ.get(RUN_AGAIN):
+        raise UsageError(
+            f"{sys.executable} was started as the {room} environment and cannot serve it.",
+            "Make the environments again with python3 install/run.py setup.",
+        )
+    python = find_environment(room, blender).python
+    command = [python, "-m", __package__.rpartition(".")[0].rpartition(".")[2], *argv]
+    sys.stdout.flush()
+    if os.name == "posix":
+        os.execve(python, command, {**os.environ, RUN_AGAIN: "1"})
+    # Windows has no exec: Ctrl-C reaches the child through the console, and we only wait for it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return subprocess.run(command, env={**os.environ, RUN_AGAIN: "1"}).returncode
+
+
+def find_environment(room: Room, blender: str | None = None) -> home.Environment:
+    """The Python that serves a room: of a wanted Blender, or of the newest. UsageError with the fix if none does."""
+    known = home.environments(room)
+    wanted = [entry for entry in known if not blender or _is_version(entry.blender, blender)]
+    if wanted:
+        return max(wanted, key=lambda entry: _numbers(entry.blender))
+    if known:
+        versions = ", ".join(entry.blender or "?" for entry in known)
+        raise UsageError(f"There is no Blender {blender} here, only {versions}.", "Choose one of these with --blender.")
+    name = {"blender": "Blender's Python", "backend": "the backend's Python"}[room]
+    raise UsageError(
+        f"This command needs {name}, and {home.environments_file()} knows none.",
+        "Run python3 install/run.py setup in the project's folder.",
+    )
+
+
+def _other_blender_wanted(args: argparse.Namespace, here: Room) -> bool:
+    wanted = getattr(args, "blender", None)
+    if here != "blender" or not wanted:
+        return False
+    import bpy
+
+    return not _is_version(bpy.app.version_string, wanted)
+
+
+def _is_version(version: str | None, wanted: str) -> bool:
+    numbers = _numbers(wanted)
+    return _numbers(version)[: len(numbers)] == numbers
+
+
+def _numbers(version: str | None) -> list[int]:
+    """'4.5.15 LTS' to [4, 5, 15]."""
+    parts = (version or "").split(" ")[0].split(".")
+    return [int(part) for part in parts if part.isdigit()]
+
+
+def _give_up(reporter: Reporter, error: DasError) -> int:
+    if debugging():
+        traceback.print_exc()
+    reporter.error(error)
+    return error.exit_code
+
+
+def _unexpected(error: Exception) -> DasError:
+    log = home.log_folder() / "das-error.log"
+    fix = "Set DAS_DEBUG=1 to see where, and report it."
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        fix = f"Please report it with {log}."
+    except OSError:
+        pass  # the fix above stands where there is no place for a log
+    return DasError(f"das met an error of its own: {type(error).__name__}: {error}.", fix)
+
+
+def parser() -> Parser:
+    """All commands with their options, the same in every room."""
+    whole = Parser(prog="das", description="Diffusion as Shader for Blender: mesh to video.")
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    everywhere = argparse.ArgumentParser(add_help=False)
+    everywhere.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
+    blender = argparse.ArgumentParser(add_help=False)
+    blender.add_argument("--blender", metavar="VERSION", help="which Blender, for example 4.5 (default: the newest)")
+    blender.add_argument(
+        "--scripts", action="store_true", help="run the file's Python drivers and scripts (default: off, as in Blender)"
+    )
+
+    def add(name: str, help: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=help, description=help, parents=[everywhere, *parents])
+
+    _add_scene_commands(add, blender)
+    _add_backend_commands(add, blender)
+    return whole
+
+
+def _add_scene_commands(add, blender: argparse.ArgumentParser) -> None:
+    track = add("track", "Draw the tracking video, first frame and camera path of a scene into a take.", blender)
+    _add_scene_file(track)
+    track.add_argument("-o", dest="output", type=Path, metavar="TAKE", help="a new folder (default: beside the file)")
+    add_capture_options(track)
+
+    camera = add("camera", "Write a scene's camera path as camera.json.", blender)
+    _add_scene_file(camera)
+    camera.add_argument("-o", dest="output", type=Path, metavar="FILE", help="default: camera.json beside the file")
+    add_capture_options(camera)
+
+    generate = add("generate", "Make the video of a scene, of a take, or of a tracking video.", blender)
+    generate.add_argument("target", nargs="?", type=Path, metavar="FILE|TAKE", help="a .blend file or a take folder")
+    generate.add_argument("--tracking", type=Path, metavar="VIDEO|FOLDER", help="a tracking video made elsewhere")
+    generate.add_argument("-o", dest="output", type=Path, metavar="TAKE", help="a new folder (default: beside the file)")
+    add_capture_options(generate)
+    add_generation_options(generate)
+
+    demo = add("demo", "Run the whole path on the example scene.", blender)
+    demo.add_argument("--scene", type=Path, metavar="FILE", help="a .blend file instead of the example scene")
+    demo.add_argument("-o", dest="output", type=Path, metavar="FOLDER", help="where to put it all")
+    add_capture_options(demo)
+
+
+def _add_backend_commands(add, blender: argparse.ArgumentParser) -> None:
+    benchmark = add("benchmark", "Measure speed or quality on this machine.", blender)
+    benchmark.add_argument("what", choices=("tracking", "projection"))
+    benchmark.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a .blend file (default: the example)")
+    benchmark.add_argument("-o", dest="output", type=Path, metavar="FOLDER", help="where to put pictures")
+    add_capture_options(benchmark)
+
+    serve = add("serve", "Run the backend in the foreground.")
+    serve.add_argument("--connection", type=Path, metavar="FILE", help="where to write the connection file")
+    serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+
+    add("doctor", "Say what is installed, what works and what does not.").add_argument(
+        "--here", action="store_true", help="only what this Python itself can say"
+    )
+    encode = add("encode", "Write a take's tracking and frames as lossless FFV1 video.")
+    encode.add_argument("take", type=Path, metavar="TAKE")
+
+
+def _add_scene_file(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a .blend file (inside Blender: the open one)")

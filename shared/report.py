@@ -1,0 +1,113 @@
+"""What a command tells: a progress bar on a terminal, a line every few seconds elsewhere, or JSON lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import TextIO
+
+from .errors import DasError
+
+BAR_WIDTH = 28
+SECONDS_BETWEEN_LINES = 3.0
+
+
+class Reporter:
+    """For people: progress, notes and errors on ``err``, results on ``out``.
+
+    Commands talk to their user through this and never print, so that ``--json`` holds JSON only.
+    """
+
+    def __init__(self, out: TextIO, err: TextIO):
+        self.out = out
+        self.err = err
+        self.terminal = err.isatty()
+        self._line_open = False
+        self._phase, self._spoke = "", -SECONDS_BETWEEN_LINES
+
+    def progress(self, phase: str, step: int, total: int, eta: float | None = None) -> None:
+        """``step`` of ``total`` of a phase is done; ``eta`` in seconds where it is known."""
+        text = f"{phase:<14} {step}/{total}" + (f", about {eta:.0f} s left" if eta else "")
+        if self.terminal:
+            filled = BAR_WIDTH * step // max(total, 1)
+            self._write(self.err, f"\r\x1b[K[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {text}", end="")
+            self._line_open = True
+        elif self._is_due(phase, step >= total):
+            self._write(self.err, text)
+
+    def note(self, sentence: str) -> None:
+        """Something worth knowing that is no error, such as a chosen fallback."""
+        self._close_line()
+        self._write(self.err, sentence)
+
+    def event(self, name: str, **fields) -> None:
+        """A detail that only programs read; people do not see it."""
+
+    def result(self, text: str, **fields) -> None:
+        """What the command made: ``text`` for people, ``fields`` for programs."""
+        self._close_line()
+        self._write(self.out, text)
+
+    def error(self, error: DasError) -> None:
+        """One sentence of what is wrong and one of what to do."""
+        self._close_line()
+        self._write(self.err, f"das: {error}")
+
+    def _is_due(self, phase: str, complete: bool) -> bool:
+        now = time.monotonic()
+        due = phase != self._phase or complete or now - self._spoke >= SECONDS_BETWEEN_LINES
+        if due:
+            self._phase, self._spoke = phase, now
+        return due
+
+    def _close_line(self) -> None:
+        if self._line_open:
+            self._write(self.err, "")
+            self._line_open = False
+
+    @staticmethod
+    def _write(stream: TextIO, text: str, end: str = "\n") -> None:
+        stream.write(text + end)
+        stream.flush()
+
+
+class JsonReporter(Reporter):
+    """For programs: one JSON object a line on ``out``, told apart by its ``event``."""
+
+    def progress(self, phase: str, step: int, total: int, eta: float | None = None) -> None:
+        self.event("progress", phase=phase, step=step, total=total, eta=eta)
+
+    def note(self, sentence: str) -> None:
+        self.event("note", message=sentence)
+
+    def event(self, name: str, **fields) -> None:
+        self._write(self.out, json.dumps({"event": name, **fields}, default=str))
+
+    def result(self, text: str, **fields) -> None:
+        self.event("result", **fields)
+
+    def error(self, error: DasError) -> None:
+        self.event("error", kind=error.kind, message=error.message, fix=error.fix, exit_code=error.exit_code)
+        super().error(error)
+
+
+def take_stdout(keep_print: bool) -> TextIO:
+    """This process's standard output as a stream of our own; what C code prints to it is dropped from now on.
+
+    Blender prints render and file lines to stdout, which would break JSON and the progress bar. They go to
+    stderr where DAS_DEBUG is set. ``keep_print`` leaves Python's print() on the real stdout.
+    """
+    sys.stdout.flush()
+    stream = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace", buffering=1)
+    noise = os.dup(2) if debugging() else os.open(os.devnull, os.O_WRONLY)
+    os.dup2(noise, 1)
+    os.close(noise)
+    sys.stdout = stream if keep_print else sys.stderr
+    return stream
+
+
+def debugging() -> bool:
+    """DAS_DEBUG asks for tracebacks and Blender's own messages."""
+    return bool(os.environ.get("DAS_DEBUG"))
