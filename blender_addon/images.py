@@ -1,0 +1,122 @@
+"""Pictures by Blender: read any image it knows, write exact PNG and an H.264 video. Leaves no data-block behind."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from ..shared import png
+from ..shared.errors import GenerationError, UsageError
+
+LINEAR_FORMATS = {"OPEN_EXR", "OPEN_EXR_MULTILAYER", "HDR", "RADIANCE_HDR"}
+
+
+class BlenderImages:
+    """:class:`shared.take.Images` where bpy is."""
+
+    def read(self, file: Path) -> np.ndarray:
+        """u8 [H,W,3]: the file's own sRGB values, whatever the scene's colour management; alpha is dropped."""
+        with _loaded(Path(file)) as image:
+            width, height = image.size
+            pixels = np.empty(width * height * image.channels, np.float32)
+            image.pixels.foreach_get(pixels)
+            colour = pixels.reshape(height, width, image.channels)[::-1]
+            colour = colour[..., :3] if image.channels >= 3 else np.repeat(colour[..., :1], 3, axis=-1)
+            encoded = linear_to_srgb(colour) if image.file_format in LINEAR_FORMATS else colour
+            return np.rint(np.clip(encoded, 0, 1) * 255).astype(np.uint8)
+
+    def write(self, file: Path, pixels: np.ndarray) -> None:
+        """PNG of u8 [H,W,3]."""
+        Path(file).write_bytes(png.encode(pixels))
+
+    def write_video(self, file: Path, frames: list[Path], fps: float) -> None:
+        """H.264 in MP4 from PNG files of one size in one folder; whole or not at all."""
+        file = Path(file)
+        partial = file.with_name(file.name + ".partial")
+        height, width = self.read(frames[0]).shape[:2]
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with _video_scene(frames, width, height, fps) as scene:
+                _encode(scene, partial)
+            partial.replace(file)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def linear_to_srgb(linear: np.ndarray) -> np.ndarray:
+    """Linear light to the sRGB curve (IEC 61966-2-1), for pictures that hold scene light such as EXR."""
+    clipped = np.clip(linear, 0, 1)
+    return np.where(clipped <= 0.0031308, 12.92 * clipped, 1.055 * clipped ** (1 / 2.4) - 0.055)
+
+
+@contextmanager
+def _loaded(file: Path):
+    """The image as a data-block that is gone again afterwards."""
+    if not file.is_file():
+        raise UsageError(f"There is no image {file}.", "Give the path of an image file.")
+    try:
+        image = bpy.data.images.load(str(file), check_existing=False)
+    except RuntimeError:
+        raise _no_image(file) from None
+    try:
+        # "Non-Color" hands out the stored values; a 16-bit file would otherwise come as linear light.
+        image.colorspace_settings.name = "Non-Color"
+        image.alpha_mode = "NONE"
+        if not (image.has_data or len(image.pixels)) or 0 in image.size:
+            raise _no_image(file)
+        yield image
+    finally:
+        bpy.data.images.remove(image)
+
+
+def _no_image(file: Path) -> UsageError:
+    return UsageError(f"{file} is no image that Blender can read.", "Give a PNG, JPEG, EXR or another image file.")
+
+
+@contextmanager
+def _video_scene(frames: list[Path], width: int, height: int, fps: float):
+    """A scene of one strip, so that neither the user's scene nor their Render Result takes part."""
+    had_result = "Render Result" in bpy.data.images
+    scene = bpy.data.scenes.new("das video")
+    try:
+        strip = scene.sequence_editor_create().strips.new_image(
+            name="frames", filepath=str(frames[0]), channel=1, frame_start=1, fit_method="ORIGINAL"
+        )
+        for frame in frames[1:]:
+            strip.elements.append(frame.name)
+        scene.frame_start, scene.frame_end = 1, len(frames)
+        scene.view_settings.view_transform = "Standard"
+        _set_output(scene.render, width, height, fps)
+        yield scene
+    finally:
+        bpy.data.scenes.remove(scene)
+        if not had_result and "Render Result" in bpy.data.images:
+            bpy.data.images.remove(bpy.data.images["Render Result"])
+
+
+def _set_output(render: bpy.types.RenderSettings, width: int, height: int, fps: float) -> None:
+    render.resolution_x, render.resolution_y, render.resolution_percentage = width, height, 100
+    render.dither_intensity = 0
+    render.use_file_extension = False
+    render.fps = max(1, round(fps))
+    render.fps_base = render.fps / fps
+    if hasattr(render.image_settings, "media_type"):  # Blender 5.0 and later
+        render.image_settings.media_type = "VIDEO"
+    render.image_settings.file_format = "FFMPEG"
+    render.ffmpeg.format = "MPEG4"
+    render.ffmpeg.codec = "H264"
+    render.ffmpeg.constant_rate_factor = "HIGH"
+    render.ffmpeg.audio_codec = "NONE"
+
+
+def _encode(scene: bpy.types.Scene, file: Path) -> None:
+    scene.render.filepath = str(file)
+    try:
+        bpy.ops.render.render(animation=True, scene=scene.name)
+    except RuntimeError as error:
+        raise GenerationError(f"Blender could not write {file.name}: {error}.", "Check the folder and its free space.") from error
+    if not file.exists() or file.stat().st_size == 0:
+        raise GenerationError(f"Blender wrote no video to {file.parent}.", "Check the folder and its free space.")

@@ -1,0 +1,142 @@
+"""An image strip that grows as results arrive. The one file that knows how the Sequencer differs between versions.
+
+Call from the main thread only, and never while Blender renders or saves.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+
+from ..shared.request import GenerationRequest
+from ..shared.timeline import strip_elements
+
+HIGHEST_CHANNEL = 128
+
+
+class GrowingStrip:
+    """The results of one folder on a scene's timeline.
+
+    Every timeline frame of the range shows the result nearest to it, so the strip ends up as long as the range.
+    It grows in order: a result that comes early waits for those before it. It is looked up anew each time, so
+    an undo or a deletion by the user ends its growth and harms nothing.
+    """
+
+    def __init__(self, scene: bpy.types.Scene, folder: Path, request: GenerationRequest, name: str):
+        self._scene = scene.session_uid
+        self._folder = Path(folder)
+        self._request = request
+        self._name = name
+        self._elements = strip_elements(request.start, request.end, request.frames)
+        self._arrived: set[int] = set()
+        self._begun = False
+
+    def add(self, index: int) -> None:
+        """Result ``index`` (from 0) lies in the folder: show it as soon as those before it are there."""
+        self._arrived.add(index)
+        scene = next((scene for scene in bpy.data.scenes if scene.session_uid == self._scene), None)
+        if scene is None:
+            return
+        strip = find_strip(scene, self._folder)
+        if strip is not None and not self._begun:
+            scene.sequence_editor.strips.remove(strip)  # of an earlier try at the same take
+            strip = None
+        length = self._ready()
+        if strip is None and not self._begun and length:
+            strip = self._new(scene)
+            self._begun = True
+        if strip is None:
+            return
+        for position in range(len(strip.elements), length):
+            strip.elements.append(_file_name(self._elements[position]))
+
+    def _ready(self) -> int:
+        """How many timeline frames can be shown without a gap."""
+        missing = (position for position, index in enumerate(self._elements) if index not in self._arrived)
+        return next(missing, len(self._elements))
+
+    def _new(self, scene: bpy.types.Scene) -> bpy.types.ImageStrip:
+        editor = scene.sequence_editor or scene.sequence_editor_create()
+        first_frame = _first_timeline_frame(self._request)
+        strip = editor.strips.new_image(
+            name=self._name,
+            filepath=str(self._folder / _file_name(self._elements[0])),
+            channel=free_channel(editor, first_frame, first_frame + len(self._elements)),
+            frame_start=first_frame,
+            # A cropped window is a part of the scene's view that touches two of its sides, a padded one holds it.
+            fit_method="FIT" if self._request.fit == "crop" else "FILL",
+        )
+        strip.directory = blender_path(self._folder)
+        refresh(strip)
+        return strip
+
+
+def find_strip(scene: bpy.types.Scene, folder: Path) -> bpy.types.ImageStrip | None:
+    """The image strip that shows a folder's pictures."""
+    editor = scene.sequence_editor
+    wanted = Path(folder).resolve()
+    for strip in editor.strips if editor else ():
+        if strip.type == "IMAGE" and Path(bpy.path.abspath(strip.directory)).resolve() == wanted:
+            return strip
+    return None
+
+
+def refresh(strip: bpy.types.ImageStrip) -> None:
+    """Show the files as they are now: Blender keeps what it read before."""
+    strip.invalidate_cache("RAW")
+
+
+def free_channel(editor: bpy.types.SequenceEditor, start: int, end: int) -> int:
+    """The lowest channel above all strips that the frames [start, end) meet, so that the new one is seen.
+
+    Where that is past the last channel: the lowest one that is free, or the last.
+    """
+    met = {strip.channel for strip in editor.strips if strip_start(strip) < end and strip_end(strip) > start}
+    above = max(met, default=0) + 1
+    if above <= HIGHEST_CHANNEL:
+        return above
+    return next((channel for channel in range(1, HIGHEST_CHANNEL + 1) if channel not in met), HIGHEST_CHANNEL)
+
+
+def strip_start(strip: bpy.types.Strip) -> int:
+    """The first frame that a strip shows. Blender 5.2 renamed it, the old name goes in 6.0."""
+    return int(strip.left_handle if hasattr(strip, "left_handle") else strip.frame_final_start)
+
+
+def strip_end(strip: bpy.types.Strip) -> int:
+    """The frame after the last that a strip shows."""
+    return int(strip.right_handle if hasattr(strip, "right_handle") else strip.frame_final_end)
+
+
+def sequencer_scene(context: bpy.types.Context) -> bpy.types.Scene:
+    """The scene whose strips the Sequencer shows: since Blender 5.0 the workspace names it."""
+    return getattr(context.workspace, "sequencer_scene", None) or context.scene
+
+
+def show_in_sequencer(context: bpy.types.Context, scene: bpy.types.Scene) -> None:
+    """Where the workspace's Sequencer shows no scene at all yet (5.0 and later), show this one."""
+    if hasattr(context.workspace, "sequencer_scene") and context.workspace.sequencer_scene is None:
+        context.workspace.sequencer_scene = scene
+
+
+def shows_exact_colours(scene: bpy.types.Scene) -> bool:
+    """The Sequencer passes strips through the scene's view transform; only Standard leaves them as they are."""
+    view = scene.view_settings
+    return view.view_transform == "Standard" and view.look == "None" and view.exposure == 0 and view.gamma == 1
+
+
+def blender_path(folder: Path) -> str:
+    """A folder as Blender writes it: relative to a saved .blend on the same drive, so that both can move."""
+    folder = Path(folder).resolve()
+    blend = bpy.data.filepath
+    same_drive = bool(blend) and Path(blend).resolve().drive == folder.drive
+    return bpy.path.relpath(str(folder)) + "/" if same_drive else f"{folder}/"
+
+
+def _first_timeline_frame(request: GenerationRequest) -> int:
+    return int(-(-request.start // 1))
+
+
+def _file_name(index: int) -> str:
+    return f"{index + 1:04d}.png"
