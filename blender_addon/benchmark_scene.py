@@ -1,0 +1,89 @@
+"""A scene of about 100,000 triangles with an armature and a subdivision, built for `das benchmark tracking`."""
+
+from __future__ import annotations
+
+import math
+
+import bpy
+import numpy as np
+
+AROUND, ALONG = 56, 56  # quads of the tube before two levels of subdivision, which make 32 triangles of each
+LENGTH, RADIUS = 3.0, 0.45
+BONES = 8
+START, END = 1, 49
+
+
+def build_benchmark_scene() -> bpy.types.Scene:
+    """A bending tube under an orbiting camera, in the current, empty file's scene; frames 1 to 49."""
+    scene = bpy.context.scene
+    scene.frame_start, scene.frame_end = START, END
+    scene.render.resolution_x, scene.render.resolution_y = 720, 480
+    scene.render.engine = "BLENDER_WORKBENCH"
+    armature = _make_armature(scene)
+    tube = bpy.data.objects.new("Tube", _make_tube())
+    scene.collection.objects.link(tube)
+    _weigh(tube)
+    tube.modifiers.new("Armature", "ARMATURE").object = armature
+    subdivision = tube.modifiers.new("Subdivision", "SUBSURF")
+    subdivision.levels = subdivision.render_levels = 2
+    scene.camera = _make_camera(scene)
+    scene.frame_set(START)
+    return scene
+
+
+def _make_tube() -> bpy.types.Mesh:
+    ring = np.arange(AROUND) * (2 * math.pi / AROUND)
+    height = np.linspace(0, LENGTH, ALONG + 1)
+    points = [(RADIUS * math.cos(a), RADIUS * math.sin(a), z) for z in height for a in ring]
+    corner = np.arange(ALONG)[:, None] * AROUND + np.arange(AROUND)
+    beside = np.arange(ALONG)[:, None] * AROUND + (np.arange(AROUND) + 1) % AROUND
+    quads = np.stack([corner, beside, beside + AROUND, corner + AROUND], axis=-1).reshape(-1, 4)
+    mesh = bpy.data.meshes.new("Tube")
+    mesh.from_pydata(points, [], quads.tolist())
+    return mesh
+
+
+def _make_armature(scene: bpy.types.Scene) -> bpy.types.Object:
+    armature = bpy.data.objects.new("Spine", bpy.data.armatures.new("Spine"))
+    scene.collection.objects.link(armature)
+    bpy.context.view_layer.objects.active = armature
+    bpy.ops.object.mode_set(mode="EDIT")
+    below = None
+    for index in range(BONES):
+        bone = armature.data.edit_bones.new(f"Bone {index}")
+        bone.head, bone.tail = (0, 0, index * LENGTH / BONES), (0, 0, (index + 1) * LENGTH / BONES)
+        bone.parent, below = below, bone
+    bpy.ops.object.mode_set(mode="OBJECT")
+    for bone in armature.pose.bones:
+        bone.rotation_mode = "XYZ"
+        for frame in range(START, END + 1, 6):
+            bone.rotation_euler = (0.16 * math.sin(frame / 8), 0, 0.1 * math.cos(frame / 6))
+            bone.keyframe_insert("rotation_euler", frame=frame)
+    return armature
+
+
+def _weigh(tube: bpy.types.Object) -> None:
+    """Each ring between the two bones that it lies nearest to."""
+    groups = [tube.vertex_groups.new(name=f"Bone {index}") for index in range(BONES)]
+    for ring in range(ALONG + 1):
+        place = min(max(ring / ALONG * BONES - 0.5, 0), BONES - 1)
+        below = min(int(place), BONES - 2)
+        share = place - below
+        rows = list(range(ring * AROUND, (ring + 1) * AROUND))
+        groups[below].add(rows, 1 - share, "REPLACE")
+        groups[below + 1].add(rows, share, "REPLACE")
+
+
+def _make_camera(scene: bpy.types.Scene) -> bpy.types.Object:
+    target = bpy.data.objects.new("Target", None)
+    target.location = (0, 0, LENGTH / 2)
+    camera = bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))
+    for made in (target, camera):
+        scene.collection.objects.link(made)
+    follow = camera.constraints.new("TRACK_TO")
+    follow.target, follow.track_axis, follow.up_axis = target, "TRACK_NEGATIVE_Z", "UP_Y"
+    for frame in range(START, END + 1, 6):
+        angle = math.radians(frame)
+        camera.location = (5.5 * math.sin(angle), -5.5 * math.cos(angle), 2)
+        camera.keyframe_insert("location", frame=frame)
+    return camera
