@@ -1,0 +1,129 @@
+"""python3 install/run.py setup | demo | test: make the environments, then run what is asked for in them.
+
+Runs with any Python from 3.11 on and its standard library.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+if sys.version_info < (3, 11):
+    sys.exit("This needs Python 3.11 or later, and this is %d.%d. Run it with another one, for example python3.11." % sys.version_info[:2])
+ROOT = Path(__file__).resolve().parents[1]
+if not __package__:  # run as a script: its siblings are the package `install` of the root
+    sys.path[0] = str(ROOT)
+    __package__ = "install"
+
+from .environments import PLANS, LeftOut, Made, Plan, make_environments  # noqa: E402
+from .errors import InstallError  # noqa: E402
+from .steps import clean_environment, say, stop  # noqa: E402
+from .tests import run_tests  # noqa: E402
+
+INTERRUPTED = 130
+
+
+def main(argv: list[str] | None = None) -> int:
+    """One command; its exit code."""
+    args = parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        return args.run(args)
+    except InstallError as error:
+        print(f"Error: {error.message}\n{error.fix}".rstrip(), file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("Stopped. Run it again to go on.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def interrupt(signum: int, frame: object) -> None:
+    """SIGTERM ends like Ctrl-C: children first."""
+    raise KeyboardInterrupt
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    whole = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = whole.add_subparsers(required=True, metavar="COMMAND")
+    blender = argparse.ArgumentParser(add_help=False)
+    blender.add_argument(
+        "--blender", action="append", choices=[plan.name.removeprefix("blender-") for plan in PLANS if plan.blender],
+        help="only this Blender (may be given twice; default: every one that this machine's Pythons allow)",
+    )  # fmt: skip
+
+    setup = commands.add_parser("setup", parents=[blender], help="make the environments")
+    setup.set_defaults(run=run_setup)
+
+    demo = commands.add_parser("demo", parents=[blender], help="animation to video, on the example scene or your own")
+    demo.add_argument("--scene", type=Path, metavar="FILE", help="a .blend file instead of the example scene")
+    demo.add_argument("-o", dest="output", type=Path, default=ROOT / "demo", metavar="FOLDER", help="default: demo")
+    demo.set_defaults(run=run_demo)
+
+    test = commands.add_parser("test", parents=[blender], help="all tests, in every environment")
+    test.add_argument("--jobs", type=int, default=1, metavar="N", help="environments tested at once (default: 1)")
+    test.add_argument("pytest", nargs="*", metavar="ARGUMENT", help="for pytest, after --")
+    test.set_defaults(run=run_test)
+    return whole
+
+
+def plans(args: argparse.Namespace) -> list[Plan]:
+    """The backend and the chosen Blenders, or all."""
+    return [plan for plan in PLANS if not (plan.blender and args.blender) or plan.name[8:] in args.blender]
+
+
+def run_setup(args: argparse.Namespace) -> int:
+    """Make the environments and say where they are."""
+    made, left_out = make_environments(ROOT, plans(args))
+    for one in made:
+        say(f"{one.name}: {one.python}")
+    tell(left_out)
+    return 0
+
+
+def run_demo(args: argparse.Namespace) -> int:
+    """The main job in every Blender there is; the worst exit code of all."""
+    if args.scene and not args.scene.is_file():
+        raise InstallError(f"There is no file {args.scene}.", "Give the path of a .blend file.", exit_code=3)
+    made, left_out = make_environments(ROOT, plans(args))
+    blenders = [one for one in made if one.blender]
+    codes = [demo_in(one, args) for one in blenders]
+    tell(left_out)
+    if not blenders:
+        raise InstallError("No Blender could be installed.", "Install Python 3.11 or 3.13 and run this again.")
+    return max(codes)
+
+
+def demo_in(blender: Made, args: argparse.Namespace) -> int:
+    """Run `das demo` in one Blender, whose output goes straight to the terminal."""
+    folder = args.output.absolute() / blender.name
+    say(f"\nBlender {blender.blender}: demo into {folder}")
+    scene = ["--scene", args.scene.absolute()] if args.scene else []
+    command = [blender.python, "-m", "diffusion_as_shader", "demo", *scene, "-o", folder]
+    child = subprocess.Popen([str(word) for word in command], env=clean_environment(), cwd=os.getcwd())
+    try:
+        code = child.wait()
+    finally:
+        stop(child)
+    return INTERRUPTED if code < 0 else code
+
+
+def run_test(args: argparse.Namespace) -> int:
+    """All tests in all environments; 0 only if all passed."""
+    made, left_out = make_environments(ROOT, plans(args), test=True)
+    tell(left_out)
+    return run_tests(ROOT, made, args.pytest, args.jobs)
+
+
+def tell(left_out: list[LeftOut]) -> None:
+    """Say which Blenders are missing and what brings them."""
+    for one in left_out:
+        say(f"Left out {one.name}: {one.reason}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""Run pytest in every environment, each with a DAS_HOME of its own, and sum up."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from .environments import Made
+from .home import register
+from .steps import LOOK_EVERY, clean_environment, say, stop
+
+
+class Counts(NamedTuple):
+    """Outcomes of one or more test runs."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def plus(self, other: Counts) -> Counts:
+        return Counts(*(mine + theirs for mine, theirs in zip(self, other)))
+
+    def __str__(self) -> str:
+        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+
+
+class TestRun:
+    """pytest at work in one environment, its output in a file. Made by ``start``; ``stop`` it in any case."""
+
+    def __init__(self, one: Made, root: Path, folder: Path, made: Sequence[Made], arguments: Sequence[str]):
+        self.name = one.name
+        self.output = folder / "output.txt"
+        self.results = folder / "results.xml"
+        register([each.entry() for each in made], folder / "home")
+        command = [
+            str(one.python), "-m", "pytest", "--durations=10", "--color=yes" if sys.stdout.isatty() else "--color=no",
+            f"--basetemp={folder / 'temp'}", f"--junitxml={self.results}", *arguments,
+        ]  # fmt: skip
+        environment = {**clean_environment(), "DAS_TEST_ROOM": one.room, "DAS_HOME": str(folder / "home")}
+        with open(self.output, "wb") as file:
+            self.child = subprocess.Popen(
+                command, cwd=root, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
+            )
+
+    def follow(self) -> None:
+        """Print the output as it comes, until the run has ended."""
+        with open(self.output, encoding="utf-8", errors="replace") as file:
+            ended = False
+            while not ended:
+                ended = self.child.poll() is not None
+                print(file.read(), end="", flush=True)
+                time.sleep(0 if ended else LOOK_EVERY)
+
+    def counts(self) -> Counts:
+        """What came out; a run that left no results, or failed outside of any test, counts as one failure."""
+        counts = read_counts(self.results)
+        odd = self.child.returncode not in (0, 5) and not counts.failed
+        if odd:
+            say(f"{self.name}: pytest ended with code {self.child.returncode}")
+        return counts.plus(Counts(failed=1)) if odd else counts
+
+
+def read_counts(results: Path) -> Counts:
+    """Counts of a JUnit file; none at all if the run died before it could write one."""
+    try:
+        suite = ElementTree.parse(results).getroot().find("testsuite")
+    except (FileNotFoundError, ElementTree.ParseError):
+        return Counts()
+    tests, failures, errors, skipped = (int(suite.get(key)) for key in ("tests", "failures", "errors", "skipped"))
+    return Counts(tests - failures - errors - skipped, failures + errors, skipped)
+
+
+def run_tests(root: Path, made: Sequence[Made], arguments: Sequence[str], jobs: int) -> int:
+    """Test each environment, ``jobs`` at a time, print each run's output whole and in order; 1 if anything failed."""
+    start = time.monotonic()
+    waiting, running, total = list(made), [], Counts()
+    with tempfile.TemporaryDirectory(prefix="das-test-") as temporary:
+        try:
+            while waiting or running:
+                while waiting and len(running) < max(jobs, 1):
+                    one = waiting.pop(0)
+                    folder = Path(temporary) / one.name
+                    folder.mkdir()
+                    running.append(TestRun(one, root, folder, made, arguments))
+                say(f"\n=== {running[0].name}")
+                running[0].follow()
+                total = total.plus(running.pop(0).counts())
+        finally:
+            for run in running:
+                stop(run.child, patience=30)
+    minutes, seconds = divmod(round(time.monotonic() - start), 60)
+    say(f"\n{len(made)} environments tested in {minutes} min {seconds} s")
+    say(str(total))
+    return 1 if total.failed or not total.passed else 0

@@ -1,0 +1,64 @@
+"""Which tests run where, and a DAS_HOME of its own for each test.
+
+A test lives in the folder of the part it tests. tests/shared runs in every environment, tests/backend and
+tests/install in the backend's, tests/blender_addon in each Blender's. tests/end_to_end runs in each Blender's too,
+except modules that say `pytestmark = pytest.mark.backend`, which run in the backend's. What does not run in an
+environment is not collected there, so that `skipped` always means something.
+"""
+
+import importlib.util
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+FOLDERS = {"backend": ("shared", "install", "backend", "end_to_end"), "blender": ("shared", "blender_addon", "end_to_end")}
+FOR_BACKEND = re.compile(r"^pytestmark = .*pytest\.mark\.backend\b", re.MULTILINE)
+
+
+def room() -> str:
+    """'backend' or 'blender': what install/run.py says, else what this Python has."""
+    default = "blender" if importlib.util.find_spec("bpy") else "backend"
+    return os.environ.get("DAS_TEST_ROOM", default)
+
+
+def pytest_ignore_collect(collection_path, config):
+    parts = collection_path.relative_to(HERE).parts if collection_path.is_relative_to(HERE) else ()
+    if not parts or collection_path.name == "conftest.py" or (len(parts) == 1 and collection_path.is_file()):
+        return None
+    if parts[0] not in FOLDERS[room()]:
+        return True
+    # Read, not imported: a module for Blender may import bpy in its first line.
+    if parts[0] == "end_to_end" and collection_path.suffix == ".py":
+        wanted = "backend" if FOR_BACKEND.search(collection_path.read_text(encoding="utf-8")) else "blender"
+        return True if wanted != room() else None
+    return None
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """The repository's root."""
+    return HERE.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data(checkout) -> Path:
+    """Scenes that lie beside the checkout."""
+    data = checkout.parent / "shared" / "data"
+    if not data.is_dir():
+        pytest.skip(f"needs the scenes in {data}")
+    return data
+
+
+@pytest.fixture(autouse=True)
+def das_home(tmp_path_factory, monkeypatch) -> Path:
+    """A home for one test alone: no other's backend is found, and only environments.json is taken along."""
+    known = os.environ.get("DAS_HOME")
+    folder = tmp_path_factory.mktemp("home")
+    if known and (Path(known) / "environments.json").is_file():
+        shutil.copy(Path(known) / "environments.json", folder)
+    monkeypatch.setenv("DAS_HOME", str(folder))
+    return folder
