@@ -18,14 +18,16 @@ class BlenderImages:
     """:class:`shared.take.Images` where bpy is."""
 
     def read(self, file: Path) -> np.ndarray:
-        """u8 [H,W,3]: the file's own sRGB values, whatever the scene's colour management; alpha is dropped."""
+        """u8 [H,W,3]: the file's own sRGB values, whatever the scene's colour management; what is transparent lies over black."""
         with _loaded(Path(file)) as image:
             width, height = image.size
             pixels = np.empty(width * height * image.channels, np.float32)
             image.pixels.foreach_get(pixels)
-            colour = pixels.reshape(height, width, image.channels)[::-1]
-            colour = colour[..., :3] if image.channels >= 3 else np.repeat(colour[..., :1], 3, axis=-1)
+            stored = pixels.reshape(height, width, image.channels)[::-1]
+            colour = stored[..., :3] if image.channels >= 3 else np.repeat(stored[..., :1], 3, axis=-1)
             encoded = linear_to_srgb(colour) if image.file_format in LINEAR_FORMATS else colour
+            if image.channels in (2, 4) and image.file_format not in LINEAR_FORMATS:  # their alpha is multiplied in
+                encoded = encoded * stored[..., -1:]
             return np.rint(np.clip(encoded, 0, 1) * 255).astype(np.uint8)
 
     def write(self, file: Path, pixels: np.ndarray) -> None:
@@ -64,7 +66,7 @@ def _loaded(file: Path):
     try:
         # "Non-Color" hands out the stored values; a 16-bit file would otherwise come as linear light.
         image.colorspace_settings.name = "Non-Color"
-        image.alpha_mode = "NONE"
+        image.alpha_mode = "CHANNEL_PACKED"  # hands out colour and alpha as they are stored
         if not (image.has_data or len(image.pixels)) or 0 in image.size:
             raise _no_image(file)
         yield image

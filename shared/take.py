@@ -15,7 +15,10 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import itertools
+import re
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -108,6 +111,12 @@ class Take:
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise UsageError(f"{file} cannot be read: {error}.", "Make the take again.") from None
         return cls(Path(folder), record, images)
+
+    def discard(self) -> None:
+        """Remove a new take that never got anything: its record and its folder."""
+        (self.folder / "take.json").unlink(missing_ok=True)
+        if next(self.folder.iterdir(), None) is None:
+            self.folder.rmdir()
 
     # what it holds
 
@@ -236,6 +245,21 @@ class Take:
             raise GenerationError(
                 f"{self.folder} cannot be written: {error.strerror or error}.", "Free some space or check the folder's permissions."
             ) from error
+
+
+def new_take_folder(parent: Path, name: str) -> Path:
+    """The next of ``name``-001, -002 ... in ``parent``, made at once, so that two processes never share one."""
+    pattern = re.compile(re.escape(name) + r"-(\d+)")
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        numbers = [int(match[1]) for entry in parent.iterdir() if (match := pattern.fullmatch(entry.name))]
+        for number in itertools.count(max(numbers, default=0) + 1):
+            with suppress(FileExistsError):
+                folder = parent / f"{name}-{number:03d}"
+                folder.mkdir()
+                return folder
+    except OSError as error:
+        raise UsageError(f"No take can be made in {parent}: {error.strerror}.", "Choose another folder with -o.") from None
 
 
 def content_hash(array: np.ndarray) -> str:

@@ -48,6 +48,21 @@ def test_blenders_own_png_reads_exactly(tmp_path, noise):
     assert np.array_equal(BlenderImages().read(tmp_path / "sixteen.png"), noise)
 
 
+def test_transparency_lies_over_black(tmp_path, noise):
+    image = bpy.data.images.new("cut out", 80, 48, alpha=True)
+    image.alpha_mode = "CHANNEL_PACKED"
+    pixels = np.ones((48, 80, 4), np.float32)
+    pixels[..., :3] = noise[::-1] / np.float32(255)
+    pixels[:, :40, 3] = 0
+    image.pixels.foreach_set(pixels.ravel())
+    image.filepath_raw, image.file_format = str(tmp_path / "cut.png"), "PNG"
+    image.save()
+    bpy.data.images.remove(image)
+    read = BlenderImages().read(tmp_path / "cut.png")
+    assert not read[:, :40].any()
+    assert np.array_equal(read[:, 40:], noise[:, 40:])
+
+
 def test_exr_gets_the_srgb_curve(tmp_path):
     linear = np.linspace(0, 1, 48 * 80 * 3, dtype=np.float32).reshape(48, 80, 3)
     image = bpy.data.images.new("light", 80, 48, float_buffer=True)

@@ -1,0 +1,19 @@
+"""Everything that touches bpy. ``register`` and ``unregister`` are the extension's."""
+
+from __future__ import annotations
+
+
+def _parts() -> tuple:
+    from . import command_line, operators, panels, preferences, properties, runner
+
+    return properties, preferences, runner, operators, panels, command_line
+
+
+def register() -> None:
+    for part in _parts():
+        part.register()
+
+
+def unregister() -> None:
+    for part in reversed(_parts()):
+        part.unregister()

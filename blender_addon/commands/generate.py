@@ -1,0 +1,18 @@
+"""`das generate FILE`: from the scene to the finished video. `das generate TAKE`: from a take, as the backend's room does."""
+
+from __future__ import annotations
+
+import argparse
+
+from ...shared import take_command
+from ...shared.report import Reporter
+from ..images import BlenderImages
+from .scene_file import run_job
+
+
+def run(args: argparse.Namespace, reporter: Reporter) -> int:
+    if args.target and args.target.is_dir():
+        return take_command.generate_take(args, reporter, BlenderImages())
+    take = run_job(args, reporter, args.target, "generate").take
+    take_command.tell_result(take, reporter)
+    return 0

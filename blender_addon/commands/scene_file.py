@@ -1,0 +1,60 @@
+"""What the scene commands share: the opened file, the request of its scene, the job run to its end."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import bpy
+
+from ...shared import options
+from ...shared.errors import SceneError, UsageError
+from ...shared.interrupt import cancelled_by_signal
+from ...shared.report import Reporter
+from ...shared.request import GenerationRequest
+from ...shared.take import new_take_folder
+from .. import properties
+from ..jobs import Job, Purpose
+
+
+def open_scene(args: argparse.Namespace, file: Path | None) -> bpy.types.Scene:
+    """The active scene of ``file``, or of the file that Blender has open. Python in it runs with --scripts only."""
+    if not hasattr(bpy.types.Scene, "das"):  # as a module, where nobody has enabled the add-on
+        properties.register()
+    if file is None:
+        if not bpy.data.filepath:
+            raise SceneError("No .blend file is open.", "Check the path of the file, or save the scene first.")
+        return bpy.context.scene
+    if not file.exists():
+        raise UsageError(f"There is no file {file}.", "Check the path.")
+    try:
+        bpy.ops.wm.open_mainfile(filepath=str(file.resolve()), load_ui=False, use_scripts=args.scripts)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].removeprefix("Error: ").rstrip(".")
+        raise SceneError(f"{file} cannot be opened: {reason}.", "Give a .blend file that this Blender can read.") from None
+    return bpy.context.scene
+
+
+def request_from(args: argparse.Namespace, scene: bpy.types.Scene) -> GenerationRequest:
+    """The scene's own settings, changed by the options that were given."""
+    return options.changed(properties.request_of(scene), args)
+
+
+def output_folder(args: argparse.Namespace) -> Path:
+    """-o, or the next free das/NAME-001 beside the .blend."""
+    if args.output:
+        return args.output
+    blend = Path(bpy.data.filepath)
+    return new_take_folder(blend.parent / "das", blend.stem)
+
+
+def run_job(args: argparse.Namespace, reporter: Reporter, file: Path | None, purpose: Purpose) -> Job:
+    """The job of a command, run to its end; the first Ctrl-C cancels it."""
+    scene = open_scene(args, file)
+    request = request_from(args, scene)
+    job = Job(scene, request, output_folder(args), purpose, tell=lambda step: reporter.progress(*step), patience=0.2)
+    with cancelled_by_signal(job.cancel):
+        take = job.run()
+    for sentence in take.record.notes:
+        reporter.note(sentence)
+    return job

@@ -1,0 +1,256 @@
+"""One generation from scene to strip, a step at a time: a timer calls step() in the window, a loop headless.
+
+The only place that knows the whole order. All of it runs on the main thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import bpy
+import numpy as np
+
+from ..shared import backend_process, client, generation, messages
+from ..shared.camera import camera_path
+from ..shared.errors import Cancelled, DasError, SceneError, UsageError
+from ..shared.request import GenerationRequest, check
+from ..shared.take import Take, content_hash
+from ..shared.timeline import sample_frames, video_fps
+from .capture.draw import choose_drawer
+from .capture.first_frame import first_frame
+from .capture.geometry import Capture, capture
+from .capture.signals import draw_signals
+from .images import BlenderImages
+from .sequencer import GrowingStrip, shows_exact_colours
+
+Purpose = Literal["preview", "track", "generate"]
+SECONDS_TO_CONNECT = 10.0
+
+
+class Step(NamedTuple):
+    """How far a job is: ``step`` of ``total`` of ``phase``, ``eta`` in seconds where it is known."""
+
+    phase: str
+    step: int
+    total: int
+    eta: float | None = None
+
+
+class Job:
+    """A scene's way to a take, and for the purpose
+
+    ``preview``   to its tracking video as a strip, without a first frame;
+    ``track``     to a take that can be generated from anywhere;
+    ``generate``  to the finished video.
+
+    ``strip_scene`` is where a strip grows, None for nowhere. ``tell`` hears every Step, also in the middle of a
+    long one. ``patience`` is how long one step may wait for the backend. ``step()`` raises what ended the job.
+    """
+
+    def __init__(
+        self,
+        scene: bpy.types.Scene,
+        request: GenerationRequest,
+        folder: Path,
+        purpose: Purpose = "generate",
+        *,
+        strip_scene: bpy.types.Scene | None = None,
+        tell: Callable[[Step], None] = lambda step: None,
+        patience: float = 0.0,
+    ):
+        self.request = request
+        self.folder = Path(folder)
+        self.purpose = purpose
+        self.take: Take | None = None
+        self.progress = Step("starting", 0, 1)
+        self._scene = scene.session_uid
+        self._strip_scene = strip_scene.session_uid if strip_scene else None
+        self._tell = tell
+        self._patience = patience
+        self._stop = False
+        self._steps = self._run()
+
+    def step(self) -> bool:
+        """Do the next piece of work; False once the job is done."""
+        try:
+            next(self._steps)
+            return True
+        except StopIteration:
+            return False
+
+    def run(self) -> Take:
+        """Step to the end."""
+        while self.step():
+            pass
+        return self.take
+
+    def cancel(self) -> None:
+        """Ask for an end: the next step raises Cancelled once what runs has stopped."""
+        self._stop = True
+
+    def close(self) -> None:
+        """End at once, as when the file is closed: the take is marked cancelled."""
+        self._steps.close()
+
+    # the order of things
+
+    def _run(self) -> Iterator[None]:
+        check(self.request)
+        self.take = Take.create(self.folder, self.request, BlenderImages(), bpy.data.filepath)
+        with _told_in(self.take):
+            signals = yield from self._prepare()
+        if self.purpose == "generate":
+            yield from self._generate(signals)
+
+    def _prepare(self) -> Iterator[None]:
+        """Everything that needs the scene. No step between capture and first frame: the user could edit it there."""
+        self._report("capture", 0, self.request.frames)
+        yield
+        picture = self._first_frame() if self.request.first_frame.source == "file" else None
+        captured = self._timed("capture", self._capture)
+        if picture is None and self.purpose != "preview":
+            self._report("first frame", 0, 1)
+            picture = self._timed("first frame", self._first_frame)
+        if picture is not None and self.purpose != "preview":
+            self.take.write_first_frame(picture)
+        cameras = [frame.camera for frame in captured.frames]
+        self.take.write_camera_path(camera_path(cameras, self._sampled(), self._video_fps()))
+        yield
+        signals = yield from self._draw(captured)
+        if picture is not None:
+            signals["first_frame"] = picture
+        signals.update(K=np.stack([camera.intrinsics.matrix for camera in cameras]))
+        signals.update(world_to_camera=np.stack([camera.world_to_camera for camera in cameras]))
+        self.take.save()
+        return signals
+
+    def _capture(self) -> Capture:
+        scene = self._find(self._scene)
+        captured = capture(scene, self.request, progress=self._teller("capture"), cancelled=self._stopped)
+        self.take.note(f"Captured by {captured.way}.")
+        for sentence in captured.notes:
+            self.take.note(sentence)
+        self.take.record.versions["blender"] = bpy.app.version_string
+        return captured
+
+    def _first_frame(self) -> np.ndarray:
+        return first_frame(self._find(self._scene), self.request, self.take.images)
+
+    def _draw(self, captured: Capture) -> Iterator[None]:
+        """The signals of all frames, each tracking frame on disk as it is drawn."""
+        began = time.monotonic()
+        drawer, why = choose_drawer()
+        if why:
+            self.take.note(why)
+        strip = self._strip("tracking") if self.purpose == "preview" else None
+        signals: dict[str, np.ndarray] = {}
+        for index, frame in draw_signals(captured, self.request, drawer, self._teller("tracking"), self._stopped):
+            for name in ("tracking", "valid", "rest", "object", "depth"):
+                picture = getattr(frame, name)
+                stack = signals.setdefault(name, np.empty((self.request.frames, *picture.shape), picture.dtype))
+                stack[index] = picture
+            self.take.write_tracking_frame(index, frame.tracking)
+            if strip:
+                strip.add(index)
+            yield
+            self._check_stop()
+        self.take.record.hashes["tracking"] = content_hash(signals["tracking"])
+        self.take.record.timings["tracking"] = time.monotonic() - began
+        self._report("signals", 0, 1)
+        yield
+        self._timed("signals", lambda: self.take.write_signals(signals))
+        return signals
+
+    def _generate(self, signals: dict[str, np.ndarray]) -> Iterator[None]:
+        self._report("backend", 0, 1)
+        yield
+        with _told_in(self.take):
+            self._check_stop()
+            peer = client.connect(backend_process.ensure_backend(), "Blender", SECONDS_TO_CONNECT)
+        strip = self._strip("frames")
+        try:
+            for event in generation.generate(
+                self.take, peer, signals, patience=self._patience, cancelled=self._stopped
+            ):
+                self._hear(event, strip)
+                yield
+        finally:
+            peer.close()
+
+    def _hear(self, event: messages.Message | None, strip: GrowingStrip | None) -> None:
+        if isinstance(event, messages.Progress):
+            self._report(event.phase, event.step, event.total, event.eta)
+        elif isinstance(event, messages.Frame) and strip:
+            strip.add(event.index)
+
+    # small things
+
+    def _strip(self, folder: str) -> GrowingStrip | None:
+        if self._strip_scene is None:
+            return None
+        scene = self._find(self._strip_scene)
+        if not shows_exact_colours(scene):
+            self.take.note(
+                f"The Sequencer shows the strip through the scene's view transform {scene.view_settings.view_transform}; "
+                "video.mp4 and the frames have the exact colours."
+            )
+        name = self.take.folder.name + (" tracking" if folder == "tracking" else "")
+        return GrowingStrip(scene, self.take.folder / folder, self.request, name)
+
+    def _find(self, uid: int) -> bpy.types.Scene:
+        """The scene as it is now: an undo or a deletion makes an old reference point at nothing."""
+        scene = next((scene for scene in bpy.data.scenes if scene.session_uid == uid), None)
+        if scene is None:
+            raise SceneError("The scene was removed while it was worked on.", "Start again.")
+        return scene
+
+    def _sampled(self) -> np.ndarray:
+        return sample_frames(self.request.start, self.request.end, self.request.frames)
+
+    def _video_fps(self) -> float:
+        request = self.request
+        return video_fps(request.start, request.end, request.frames, request.scene_fps)
+
+    def _timed(self, name: str, work: Callable):
+        began = time.monotonic()
+        made = work()
+        self.take.record.timings[name] = time.monotonic() - began
+        self._check_stop()
+        return made
+
+    def _report(self, phase: str, step: int, total: int, eta: float | None = None) -> None:
+        self.progress = Step(phase, step, total, eta)
+        self._tell(self.progress)
+
+    def _teller(self, phase: str) -> Callable[[int, int], None]:
+        return lambda step, total: self._report(phase, step, total)
+
+    def _stopped(self) -> bool:
+        return self._stop
+
+    def _check_stop(self) -> None:
+        if self._stop:
+            raise Cancelled("The job was cancelled.")
+
+
+@contextmanager
+def _told_in(take: Take):
+    """What ends the work is written into the take; a scene or request that cannot be used leaves none."""
+    try:
+        yield
+    except (Cancelled, GeneratorExit, KeyboardInterrupt):
+        generation.give_up_cancelled(take)
+        raise
+    except DasError as error:
+        if isinstance(error, (SceneError, UsageError)) and not (take.folder / "camera.json").exists():
+            take.discard()
+        else:
+            generation.give_up(take, error)
+        raise
+    except Exception as error:
+        generation.give_up(take, DasError(f"{type(error).__name__}: {error}.", "Report this error."))
+        raise

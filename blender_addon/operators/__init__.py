@@ -1,0 +1,19 @@
+"""What the user can do, a file a group. Ids begin with ``das.``"""
+
+from __future__ import annotations
+
+import bpy
+
+from .generate import DAS_OT_cancel, DAS_OT_generate, DAS_OT_preview_tracking
+
+CLASSES = (DAS_OT_preview_tracking, DAS_OT_generate, DAS_OT_cancel)
+
+
+def register() -> None:
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+
+
+def unregister() -> None:
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

@@ -1,0 +1,82 @@
+"""Preview tracking, Generate, Cancel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+
+from ...shared.errors import DasError, UsageError
+from ...shared.request import check
+from ...shared.take import new_take_folder
+from ..jobs import Job, Purpose
+from ..preferences import takes_folder
+from ..properties import request_of
+from ..runner import runner
+from ..sequencer import sequencer_scene, show_in_sequencer
+
+
+class _StartsJob:
+    """An operator that hands a job to the runner and returns at once."""
+
+    bl_options = {"REGISTER"}
+    purpose: Purpose = "generate"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if runner.running:
+            cls.poll_message_set("A job is running already")
+        elif context.scene.camera is None:
+            cls.poll_message_set("The scene has no camera")
+        return not runner.running and context.scene.camera is not None
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            runner.start(self._job(context))
+        except DasError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+    def _job(self, context: bpy.types.Context) -> Job:
+        request = check(request_of(context.scene))
+        parent = takes_folder(context)
+        if parent is None:
+            raise UsageError("This .blend has no place yet.", "Save it, or choose a takes folder in the add-on's preferences.")
+        name = Path(bpy.data.filepath).stem or "untitled"
+        strip_scene = sequencer_scene(context) if context.scene.das.show_strip else None
+        if strip_scene:
+            show_in_sequencer(context, strip_scene)
+        return Job(context.scene, request, new_take_folder(parent, name), self.purpose, strip_scene=strip_scene)
+
+
+class DAS_OT_preview_tracking(_StartsJob, bpy.types.Operator):
+    """Draw the tracking video of the range and show it as a strip, without generating anything."""
+
+    bl_idname = "das.preview_tracking"
+    bl_label = "Preview tracking"
+    purpose = "preview"
+
+
+class DAS_OT_generate(_StartsJob, bpy.types.Operator):
+    """Make the video: capture the range, draw its tracking, and let the engine's frames grow as a strip."""
+
+    bl_idname = "das.generate"
+    bl_label = "Generate"
+    purpose = "generate"
+
+
+class DAS_OT_cancel(bpy.types.Operator):
+    """Stop the running job. What has arrived stays in its take, which can be taken up again."""
+
+    bl_idname = "das.cancel"
+    bl_label = "Cancel"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return runner.running
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        runner.cancel()
+        return {"FINISHED"}

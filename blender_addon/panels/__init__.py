@@ -1,0 +1,19 @@
+"""What the user sees, a file a panel."""
+
+from __future__ import annotations
+
+import bpy
+
+from .sidebar import DAS_PT_first_frame, DAS_PT_output, DAS_PT_sidebar
+
+CLASSES = (DAS_PT_sidebar, DAS_PT_first_frame, DAS_PT_output)
+
+
+def register() -> None:
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+
+
+def unregister() -> None:
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

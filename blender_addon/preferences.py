@@ -1,0 +1,55 @@
+"""The add-on's preferences: where takes go, and the backend's state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+from bpy.props import StringProperty
+
+from ..shared import home
+
+ADDON = __package__.rpartition(".")[0]
+
+
+class DasPreferences(bpy.types.AddonPreferences):
+    """Shown under Preferences, Add-ons."""
+
+    bl_idname = ADDON
+
+    takes_folder: StringProperty(
+        name="Takes folder",
+        description="Where takes are kept; // stands for the folder of the .blend",
+        subtype="DIR_PATH",
+        default="//das/",
+    )
+
+    def draw(self, context: bpy.types.Context) -> None:
+        self.layout.prop(self, "takes_folder")
+        self.layout.label(text=backend_state())
+
+
+def takes_folder(context: bpy.types.Context) -> Path | None:
+    """The folder for takes; None where it is relative to a .blend that has not been saved."""
+    addon = context.preferences.addons.get(ADDON)
+    chosen = addon.preferences.takes_folder if addon and addon.preferences else "//das/"
+    if chosen.startswith("//") and not bpy.data.filepath:
+        return None
+    return Path(bpy.path.abspath(chosen))
+
+
+def backend_state() -> str:
+    """One line on what generates here. Only files are looked at, so it is quick enough to draw."""
+    known = home.environments("backend")
+    if not known:
+        return "No backend is installed: run python3 install/run.py setup."
+    running = " A backend has left its connection file." if home.connection_file().exists() else ""
+    return f"Backend: {known[0].python}.{running}"
+
+
+def register() -> None:
+    bpy.utils.register_class(DasPreferences)
+
+
+def unregister() -> None:
+    bpy.utils.unregister_class(DasPreferences)

@@ -1,0 +1,122 @@
+"""What the panel remembers with the scene, and the request that it means."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, IntProperty, PointerProperty, StringProperty
+
+from ..shared.errors import UsageError
+from ..shared.request import MODEL_FRAMES, MODEL_SIZE, FirstFrame, GenerationRequest
+
+ENGINES = [
+    ("projection", "Projection", "Warps the first frame along the tracking; needs no weights and takes seconds"),
+    ("das", "Diffusion as Shader", "The video diffusion model; needs its weights and a strong graphics card"),
+]
+RANGES = [
+    ("scene", "Scene", "The scene's frame range"),
+    ("preview", "Preview", "The preview range of the timeline"),
+    ("custom", "Custom", "A range of its own"),
+]
+FIRST_FRAMES = [
+    ("render", "Render", "Render the first frame with the scene's own engine and look"),
+    ("workbench", "Workbench", "Render the first frame with Workbench, in a moment"),
+    ("cycles", "Cycles", "Render the first frame with Cycles"),
+    ("file", "Image", "Take an image file as the first frame"),
+]
+FITS = [
+    ("crop", "Crop", "The largest centred part of the camera's view that has the video's aspect"),
+    ("pad", "Pad", "The whole view of the camera, with a margin where the aspects differ"),
+]
+HIDDEN = [
+    ("project", "Project", "Surface hidden in the first frame has a colour by projection"),
+    ("black", "Black", "Surface hidden in the first frame is black, as in videos made by point trackers"),
+]
+
+
+class DasSettings(bpy.types.PropertyGroup):
+    """The scene's settings. Nothing is stored in a .blend until one of them is changed."""
+
+    prompt: StringProperty(name="Prompt", description="What the video shows, in words")
+    negative_prompt: StringProperty(name="Negative prompt", description="What the video must not show")
+    engine: EnumProperty(name="Engine", description="What makes the video", items=ENGINES, default="projection")
+    range: EnumProperty(name="Range", description="Which frames of the scene become the video", items=RANGES)
+    start: IntProperty(name="Start", description="The first frame of the custom range", default=1)
+    end: IntProperty(name="End", description="The last frame of the custom range", default=MODEL_FRAMES)
+    first_frame: EnumProperty(name="First frame", description="Where the look comes from", items=FIRST_FRAMES)
+    first_frame_path: StringProperty(
+        name="Image", description="The image that is the first frame; it must be of the video's size", subtype="FILE_PATH"
+    )
+    first_frame_samples: IntProperty(
+        name="Samples", description="Samples of the first frame's render; 0 takes the scene's own", min=0, default=0
+    )
+    seed: IntProperty(name="Seed", description="The same seed gives the same video", min=0)
+    frames: IntProperty(
+        name="Frames", description="How many frames are made over the range; 8N+1", min=9, max=1025, step=8, default=MODEL_FRAMES
+    )
+    width: IntProperty(name="Width", description="The video's width in pixels; a multiple of 16", min=16, default=MODEL_SIZE[0])
+    height: IntProperty(name="Height", description="The video's height in pixels; a multiple of 16", min=16, default=MODEL_SIZE[1])
+    fit: EnumProperty(name="Fit", description="How the camera's view meets the video's aspect", items=FITS)
+    hidden: EnumProperty(name="Hidden surface", description="The colour of what the first frame does not show", items=HIDDEN)
+    show_strip: BoolProperty(name="Add strip", description="Let the result grow as a strip in the Sequencer", default=True)
+
+
+def request_of(scene: bpy.types.Scene) -> GenerationRequest:
+    """The request that a scene's settings mean; not checked."""
+    settings = scene.das
+    start, end = frame_range(scene)
+    return GenerationRequest(
+        engine=settings.engine,
+        prompt=settings.prompt,
+        negative_prompt=settings.negative_prompt,
+        seed=settings.seed,
+        width=settings.width,
+        height=settings.height,
+        frames=settings.frames,
+        start=start,
+        end=end,
+        scene_fps=scene.render.fps / scene.render.fps_base,
+        fit=settings.fit,
+        hidden=settings.hidden,
+        first_frame=_first_frame(settings),
+    )
+
+
+def apply_request(scene: bpy.types.Scene, request: GenerationRequest) -> None:
+    """The reverse of :func:`request_of`: the panel shows the request again, as a range of its own."""
+    settings = scene.das
+    settings.range = "custom"
+    for name in ("engine", "prompt", "negative_prompt", "seed", "width", "height", "frames", "fit", "hidden"):
+        setattr(settings, name, getattr(request, name))
+    settings.start, settings.end = round(request.start), round(request.end)
+    settings.first_frame = request.first_frame.source
+    settings.first_frame_path = request.first_frame.path
+    settings.first_frame_samples = request.first_frame.samples
+
+
+def frame_range(scene: bpy.types.Scene) -> tuple[float, float]:
+    """First and last frame, inclusive. UsageError where a preview range is asked for and none is set."""
+    settings = scene.das
+    if settings.range == "custom":
+        return float(settings.start), float(settings.end)
+    if settings.range == "scene":
+        return float(scene.frame_start), float(scene.frame_end)
+    if not scene.use_preview_range:
+        raise UsageError("The timeline has no preview range.", "Set one with P in the Timeline, or choose another range.")
+    return float(scene.frame_preview_start), float(scene.frame_preview_end)
+
+
+def _first_frame(settings: DasSettings) -> FirstFrame:
+    if settings.first_frame == "file":
+        return FirstFrame(source="file", path=bpy.path.abspath(settings.first_frame_path))
+    samples = settings.first_frame_samples if settings.first_frame == "cycles" else 0
+    return FirstFrame(source=settings.first_frame, samples=samples)
+
+
+def register() -> None:
+    bpy.utils.register_class(DasSettings)
+    bpy.types.Scene.das = PointerProperty(type=DasSettings)
+
+
+def unregister() -> None:
+    del bpy.types.Scene.das
+    bpy.utils.unregister_class(DasSettings)

@@ -1,0 +1,107 @@
+"""The running job of this Blender: a timer steps it, a file load or the end of the add-on cancels it.
+
+``runner`` is the add-on's only state outside Blender's own data.
+"""
+
+from __future__ import annotations
+
+import traceback
+
+import bpy
+from bpy.app.handlers import persistent
+
+from ..shared.errors import Cancelled, DasError
+from .jobs import Job, Step
+
+SECONDS_BETWEEN_STEPS = 0.05
+SECONDS_WHILE_BLENDER_RENDERS = 0.5
+
+
+class Runner:
+    """Runs one job at a time. ``message``, ``fix`` and ``failed`` are what the panel says of the last one."""
+
+    def __init__(self):
+        self.job: Job | None = None
+        self.message = ""
+        self.fix = ""
+        self.failed = False
+
+    @property
+    def running(self) -> bool:
+        return self.job is not None
+
+    @property
+    def progress(self) -> Step:
+        return self.job.progress if self.job else Step("", 0, 1)
+
+    def start(self, job: Job) -> None:
+        """Take a job and let a timer step it."""
+        self.job, self.message, self.fix, self.failed = job, "", "", False
+        if not bpy.app.timers.is_registered(self._tick):
+            bpy.app.timers.register(self._tick, first_interval=0.0)
+
+    def cancel(self) -> None:
+        """Ask the job to end."""
+        if self.job:
+            self.job.cancel()
+
+    def close(self) -> None:
+        """End the job at once, as when the file is closed or the add-on is disabled."""
+        if bpy.app.timers.is_registered(self._tick):
+            bpy.app.timers.unregister(self._tick)
+        if self.job:
+            job, self.job = self.job, None
+            job.close()
+
+    def step(self) -> bool:
+        """One step of the job, its end told in ``message``; False once there is nothing left to do."""
+        if self.job is None:
+            return False
+        try:
+            if self.job.step():
+                return True
+            self._end(f"{self.job.folder.name} is ready.")
+        except Cancelled:
+            self._end("Cancelled.")
+        except DasError as error:
+            self._end(error.message, error.fix, failed=True)
+        except Exception as error:
+            traceback.print_exc()
+            self._end(f"{type(error).__name__}: {error}.", "See the system console.", failed=True)
+        return False
+
+    def _end(self, message: str, fix: str = "", failed: bool = False) -> None:
+        self.job, self.message, self.fix, self.failed = None, message, fix, failed
+
+    def _tick(self) -> float | None:
+        # Strips must not be added while Blender renders, and a first frame cannot be rendered then.
+        if bpy.app.is_job_running("RENDER"):
+            return SECONDS_WHILE_BLENDER_RENDERS
+        going_on = self.step()
+        redraw()
+        return SECONDS_BETWEEN_STEPS if going_on else None
+
+
+runner = Runner()
+
+
+def redraw() -> None:
+    """Let the panels show what has changed."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type in {"VIEW_3D", "SEQUENCE_EDITOR"}:
+                area.tag_redraw()
+
+
+@persistent
+def close_before_load(*_) -> None:
+    runner.close()
+
+
+def register() -> None:
+    bpy.app.handlers.load_pre.append(close_before_load)
+
+
+def unregister() -> None:
+    runner.close()
+    bpy.app.handlers.load_pre.remove(close_before_load)

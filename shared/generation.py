@@ -1,0 +1,155 @@
+"""A prepared take becomes a finished one: handed to the backend, received frame by frame, written."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import numpy as np
+
+from . import messages
+from .client import Client
+from .errors import BackendError, Cancelled, DasError, GenerationError
+from .take import Take, content_hash, failure_of
+
+SECONDS_TO_CANCEL = 5.0
+
+
+def never() -> bool:
+    return False
+
+
+def generate(
+    take: Take,
+    client: Client,
+    signals: dict[str, np.ndarray] | None = None,
+    *,
+    patience: float = 0.0,
+    cancelled: Callable[[], bool] = never,
+    title: str = "",
+) -> Iterator[messages.Message | None]:
+    """Each event of the take's job once the take has taken it in, None where none has arrived.
+
+    ``signals`` are read from the take where they are not at hand. ``patience`` is how many seconds a round may
+    wait for the next event: 0 in a window, more in a loop. A frame is acknowledged once it is on disk. What
+    ends the generation early is raised (Cancelled, BackendError, GenerationError) and written into the take;
+    a generator closed too early leaves the take cancelled.
+    """
+    began = time.monotonic()
+    try:
+        _hand_over(take, client, signals, title)
+        yield from _receive(take, client, patience, cancelled)
+        yield messages.Progress(job=take.record.job, phase="video", step=0, total=1, eta=None)
+        _finish(take, began)
+    except Cancelled:
+        give_up_cancelled(take)
+        raise
+    except DasError as error:
+        give_up(take, error)
+        _stop(take, client)
+        raise
+    except (GeneratorExit, KeyboardInterrupt):
+        _stop(take, client)
+        give_up_cancelled(take)
+        raise
+
+
+def give_up(take: Take, error: DasError) -> None:
+    """The take failed: say why in it. On a full disk even that may not be possible, and the error itself is told."""
+    with suppress(GenerationError):
+        take.set_state("failed", failure_of(error, error.kind))
+
+
+def give_up_cancelled(take: Take) -> None:
+    """The take was cancelled; as in :func:`give_up`."""
+    with suppress(GenerationError):
+        take.set_state("cancelled")
+
+
+def _hand_over(take: Take, client: Client, signals: dict[str, np.ndarray] | None, title: str) -> None:
+    """Take up a job that the backend still has, or submit the take."""
+    if take.record.state in ("queued", "running") and _attach(take, client):
+        return
+    if take.record.state != "prepared":
+        take.record.job = uuid.uuid4().hex
+    signals = take.read_signals() if signals is None else signals
+    take.record.hashes["tracking"] = content_hash(signals["tracking"])
+    take.set_state("queued")
+    client.submit(take.record.job, take.record.request, signals, title or take.folder.name)
+
+
+def _attach(take: Take, client: Client) -> bool:
+    missing = set(take.missing_frames())
+    have = [index for index in range(take.record.request.frames) if index not in missing]
+    try:
+        client.attach(take.record.job, have)
+    except BackendError:
+        raise
+    except DasError:  # another backend than the one that had it, or its spool is gone
+        return False
+    return True
+
+
+def _receive(take: Take, client: Client, patience: float, cancelled: Callable[[], bool]):
+    job, stop_at, fetched_again = take.record.job, None, False
+    while True:
+        client.wait(job, patience)
+        arrived = client.events(job)
+        for event in arrived:
+            _take_in(take, client, event)
+            yield event
+            if isinstance(event, messages.Done):
+                if not take.missing_frames():
+                    return
+                if fetched_again:
+                    raise _incomplete(take)
+                fetched_again = _attach(take, client)
+        if not arrived:
+            yield None
+        if cancelled() and stop_at is None:
+            client.cancel(job)
+            stop_at = time.monotonic() + SECONDS_TO_CANCEL
+        if stop_at is not None and time.monotonic() > stop_at:
+            raise Cancelled("The generation was cancelled.")
+
+
+def _take_in(take: Take, client: Client, event: messages.Message) -> None:
+    record = take.record
+    match event:
+        case messages.Progress() if record.state == "queued":
+            take.set_state("running")
+        case messages.Frame():
+            take.write_frame(event.index, event.array)
+            client.received(record.job, event.index)
+        case messages.Done():
+            record.used = list(event.used)
+            record.timings.update({f"backend {name}": seconds for name, seconds in event.timings.items()})
+            record.versions.update(event.versions)
+        case messages.Failed():
+            raise GenerationError(event.message, event.fix)
+        case messages.Cancelled():
+            raise Cancelled("The generation was cancelled.")
+
+
+def _finish(take: Take, began: float) -> None:
+    started = time.monotonic()
+    take.record.timings["generation"] = started - began
+    take.write_video()
+    take.record.timings["video"] = time.monotonic() - started
+    take.set_state("done")
+
+
+def _stop(take: Take, client: Client) -> None:
+    """Best effort: a backend that is gone has stopped already."""
+    with suppress(DasError):
+        client.cancel(take.record.job)
+
+
+def _incomplete(take: Take) -> GenerationError:
+    missing = take.missing_frames()
+    return GenerationError(
+        f"The backend finished without {len(missing)} of {take.record.request.frames} frames.",
+        f"Run das generate {take.folder} again to fetch them.",
+    )
