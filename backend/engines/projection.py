@@ -1,0 +1,90 @@
+"""The projection engine: every result pixel shows what the first frame shows of the same surface point.
+
+out(t, p) = first_frame[where p was in the first frame]; what the first frame does not show is filled. It needs
+no weights and no GPU: the instant preview, the default, and the test of the whole path. docs/projection.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from ...shared.errors import Cancelled
+from ...shared.messages import EngineInfo
+from ...shared.request import GenerationRequest
+from . import Event, Frame, Progress, Report
+from .projection_background import Background
+from .projection_fill import NearestSurface, push_pull
+from .projection_view import GEOMETRY, ColourViews, GeometryViews, View
+from .projection_warp import FirstFrame, moves_as_one
+
+
+class ProjectionEngine:
+    """engines.Engine without a model."""
+
+    name = "projection"
+
+    def capabilities(self) -> EngineInfo:
+        return EngineInfo(name=self.name, title="Projection", uses=[*GEOMETRY, "object", "depth"])
+
+    def load(self, request: GenerationRequest) -> None:
+        """Nothing to load."""
+
+    def generate(
+        self, request: GenerationRequest, signals: dict[str, np.ndarray], *, cancelled: Callable[[], bool]
+    ) -> Iterator[Event]:
+        """Frames in order, then the Report. Raises Cancelled between frames."""
+        projection = Projection(signals)
+        count = len(signals["tracking"])
+        for index in range(count):
+            if cancelled():
+                raise Cancelled("The generation was cancelled.")
+            yield Frame(index, projection.frame(index))
+            yield Progress("project", index + 1, count)
+        yield Report(["tracking", "first_frame", *projection.used], projection.notes)
+
+
+class Projection:
+    """One first frame projected through one tracking video. ``used``: the signals beside tracking and first_frame."""
+
+    def __init__(self, signals: dict[str, np.ndarray]):
+        self.notes = []
+        self.views = self._choose(signals)
+        self.used = self.views.used
+        self.first = FirstFrame(signals["first_frame"], self.views.view(0))
+        self.background = Background(self.first)
+        self.nearest = NearestSurface(self.first)
+
+    def _choose(self, signals: dict[str, np.ndarray]) -> GeometryViews | ColourViews:
+        if all(name in signals for name in GEOMETRY):
+            return GeometryViews(signals)
+        self.notes.append(
+            "The tracking video came without first-frame positions or cameras: places are read from its 8-bit "
+            "colours, and the background stays where it was."
+        )
+        return ColourViews(signals)
+
+    def frame(self, index: int) -> np.ndarray:
+        """Result ``index``, u8 [H,W,3]."""
+        view = self.views.view(index)
+        motion = np.where(view.background[..., None], self.views.directions(index), view.pixels)
+        alike = moves_as_one(motion)
+        result, fetched = self.first.fetch(view, alike)
+        self._fill_surface(result, view, fetched)
+        self.background.draw(result, view, motion, alike)
+        return np.rint(np.clip(result, 0, 255)).astype(np.uint8)
+
+    def _fill_surface(self, result: np.ndarray, view: View, fetched: np.ndarray) -> None:
+        """Half from the surface around it in the picture, half from the nearest in space."""
+        holes = ~view.background & ~fetched
+        if not holes.any():
+            return
+        fills = [push_pull(result, fetched)[holes]] if fetched.any() else []
+        if not self.nearest.empty:
+            fills.append(self.nearest.colours(_finite(view.positions[holes]), view.label[holes]))
+        result[holes] = np.mean(fills, axis=0) if fills else self.first.image.mean(axis=(0, 1))
+
+
+def _finite(positions: np.ndarray) -> np.ndarray:
+    return np.nan_to_num(positions, nan=0.0, posinf=0.0, neginf=0.0)

@@ -1,0 +1,107 @@
+"""Fills for what the first frame does not show: from the picture around it, and from the nearest surface in space."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from scipy.spatial import cKDTree
+
+from .projection_view import View
+from .projection_warp import FirstFrame
+
+NEIGHBOURS = 32
+MOST_SOURCES = 50_000  # of one object
+CELL = 2.0  # side of the cells that share one colour, in pixels of the first frame
+
+
+def push_pull(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """f32 [H,W,3] with the pixels that are not ``known`` filled smoothly from those that are; some must be.
+
+    A pyramid of weighted means down, what is missing taken from the coarser level up
+    (Gortler et al., The Lumigraph, 1996, section 3.4; Kraus 2009).
+    """
+    weight = known.astype(np.float32)[..., None]
+    return _push_pull(np.concatenate([picture * weight, weight], axis=-1))
+
+
+def _push_pull(level: np.ndarray) -> np.ndarray:
+    """Colour times weight, and weight, f32 [h,w,4], to a colour everywhere, f32 [h,w,3]."""
+    colour, weight = level[..., :3], level[..., 3:]
+    mean = colour / np.maximum(weight, 1e-9)
+    if min(level.shape[:2]) == 1 or weight.min() >= 1:
+        total = max(float(weight.sum()), 1e-9)
+        return np.where(weight > 0, mean, colour.sum(axis=(0, 1)) / total)
+    down = cv2.pyrDown(level)
+    coarse = _push_pull(down / np.maximum(down[..., 3:], 0.25) * np.minimum(4 * down[..., 3:], 1))
+    above = cv2.pyrUp(coarse, dstsize=(level.shape[1], level.shape[0]))
+    return mean * weight + above * (1 - weight)
+
+
+class NearestSurface:
+    """Colours of hidden points from the surface seen in the first frame that is nearest in space.
+
+    The mean of about 32 neighbours by inverse distance, of the same object where it is seen enough. A point's
+    colour does not depend on the frame: points share cells, and each cell is looked up once.
+    """
+
+    def __init__(self, first: FirstFrame):
+        view = first.view
+        source = view.located & ~first.edge
+        self._source = source if source.any() else view.located
+        self._positions = view.positions[self._source].astype(np.float64)
+        self._colours = first.clean[self._source]
+        self._labels = view.label[self._source]
+        self._cell = max(CELL * _pixel_width(view, self._source), 1e-9)
+        self._trees: dict[int, tuple[cKDTree, np.ndarray]] = {}
+        self._known: dict[tuple[int, int, int, int], np.ndarray] = {}
+
+    @property
+    def empty(self) -> bool:
+        return not len(self._positions)
+
+    def colours(self, positions: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """f32 [N,3] of positions [N,3] on objects i32 [N]."""
+        cells = np.concatenate([np.rint(positions / self._cell).astype(np.int64), labels[:, None].astype(np.int64)], axis=-1)
+        unique, owner = _unique_rows(cells)
+        keys = list(map(tuple, unique.tolist()))
+        fresh = np.array([key not in self._known for key in keys], bool)
+        for label in np.unique(unique[fresh, 3]):
+            chosen = np.flatnonzero(fresh & (unique[:, 3] == label))
+            found = self._look_up(unique[chosen, :3] * self._cell, int(label))
+            self._known.update(zip((keys[index] for index in chosen), found))
+        return np.array([self._known[key] for key in keys], np.float32)[owner]
+
+    def _look_up(self, positions: np.ndarray, label: int) -> np.ndarray:
+        tree, colours = self._tree(label)
+        count = min(NEIGHBOURS, len(colours))
+        distance, index = tree.query(positions, k=range(1, count + 1), workers=-1)
+        weight = 1 / np.maximum(distance, self._cell / 4)
+        return (colours[index] * (weight / weight.sum(axis=-1, keepdims=True))[..., None]).sum(axis=1).astype(np.float32)
+
+    def _tree(self, label: int) -> tuple[cKDTree, np.ndarray]:
+        """Of one object's sources, or of all (0) where it has too few."""
+        if label not in self._trees:
+            chosen = np.flatnonzero(self._labels == label) if label else np.arange(len(self._labels))
+            if label and len(chosen) < NEIGHBOURS:
+                self._trees[label] = self._tree(0)
+            else:
+                chosen = chosen[:: -(-len(chosen) // MOST_SOURCES)]
+                self._trees[label] = cKDTree(self._positions[chosen]), self._colours[chosen]
+        return self._trees[label]
+
+
+def _pixel_width(view: View, source: np.ndarray) -> float:
+    """The median distance between surface points that are neighbours in the first frame."""
+    both = source[:, 1:] & source[:, :-1] & (view.label[:, 1:] == view.label[:, :-1])
+    steps = np.linalg.norm(np.diff(view.positions, axis=1)[both], axis=-1)
+    return float(np.median(steps)) if len(steps) else 0.0
+
+
+def _unique_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted distinct rows and each row's index among them, as np.unique(axis=0), an order of magnitude faster."""
+    order = np.lexsort(rows.T)
+    ordered = rows[order]
+    starts = np.concatenate([[True], (ordered[1:] != ordered[:-1]).any(axis=-1)])
+    owner = np.empty(len(rows), np.intp)
+    owner[order] = np.cumsum(starts) - 1
+    return ordered[starts], owner
