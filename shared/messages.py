@@ -1,0 +1,280 @@
+"""Every message of the protocol, as typed structs. docs/protocol.md says when each is sent.
+
+A message is told apart by its field ``type``. Unknown fields are ignored on both sides, so a field may be added
+within a protocol version; a change of meaning needs a new PROTOCOL_VERSION. Only ``Hello``, ``Welcome`` and
+``Refused`` are the same in all versions: through them two sides can tell that they do not fit.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+import msgspec
+import numpy as np
+
+from .request import MAX_FRAMES, GenerationRequest
+
+PROTOCOL_VERSION = 1
+EMPTY = np.zeros(0, np.uint8)
+
+# A uuid4 in hex: safe as a folder's name, and checked before anything sees it.
+JobId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+Index = Annotated[int, msgspec.Meta(ge=0, lt=MAX_FRAMES)]
+Line = Annotated[str, msgspec.Meta(max_length=200)]
+JobState = Literal["queued", "running", "done", "failed", "cancelled"]
+FINAL_STATES = ("done", "failed", "cancelled")
+
+
+def _tag(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+class Message(msgspec.Struct, kw_only=True, tag_field="type", tag=_tag):
+    """The base of all messages."""
+
+
+class EngineInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What an engine can do on the backend's machine. ``uses`` are signals beyond tracking and first_frame."""
+
+    name: str
+    title: str = ""
+    available: bool = True
+    reason: str = ""
+    fix: str = ""
+    device: str = "cpu"
+    prompt: bool = False
+    preview: bool = False
+    uses: list[str] = []
+    frames: list[int] = []  # the only counts it can make; empty: any
+    sizes: list[tuple[int, int]] = []  # the only sizes (width, height) it can make; empty: any
+    notes: list[str] = []
+
+
+class JobInfo(msgspec.Struct, kw_only=True):
+    """A job as the queue has it. ``position`` counts waiting jobs from 0, -1 for others; times are Unix seconds."""
+
+    job: JobId
+    state: JobState
+    title: str
+    engine: str
+    frames: int
+    position: int = -1
+    client: str = ""
+    created: float = 0.0
+    updated: float = 0.0
+    progress: Progress | None = None
+    failure: Failed | None = None
+
+
+# ---- client to server
+
+
+class Hello(Message):
+    """The first message of a client; answered by Welcome or Refused. Its lease begins here."""
+
+    protocol: int
+    package: Line = ""
+    name: Line = ""
+    pid: int = 0
+    host: Line = ""
+
+
+class Submit(Message):
+    """A job; answered by Accepted once it would survive a crash. ``signals`` are those of DESIGN's table."""
+
+    job: JobId
+    request: GenerationRequest
+    signals: dict[str, np.ndarray]
+    title: Line = ""
+
+
+class Cancel(Message):
+    """Stop a queued or running job; Cancelled follows."""
+
+    job: JobId
+
+
+class Status(Message):
+    """Ask for one job; answered by Job."""
+
+    job: JobId
+
+
+class List(Message):
+    """Ask for all jobs; answered by Jobs."""
+
+
+class Reorder(Message):
+    """Move a waiting job to ``position`` (0 runs next); answered by Jobs."""
+
+    job: JobId
+    position: int
+
+
+class Retry(Message):
+    """Queue a failed or cancelled job again; answered by Accepted."""
+
+    job: JobId
+
+
+class Attach(Message):
+    """Take a job over: send me all frames but ``have``. Answered by Job, then the frames and how it ended."""
+
+    job: JobId
+    have: list[Index] = []
+
+
+class Received(Message):
+    """A frame is safe with the client; the server drops it from its spool."""
+
+    job: JobId
+    index: Index
+
+
+class Release(Message):
+    """The client goes: its lease ends now."""
+
+
+class Shutdown(Message):
+    """Stop the backend: the running job goes back into the queue. Answered by Stopping."""
+
+
+# ---- both ways
+
+
+class Heartbeat(Message):
+    """A sign of life; the receiver of ``answer=False`` sends the same number back with ``answer=True``."""
+
+    number: int = 0
+    answer: bool = False
+
+
+# ---- server to client
+
+
+class Welcome(Message):
+    """The answer to a Hello of our protocol version."""
+
+    protocol: int
+    package: str
+    pid: int
+    engines: list[EngineInfo] = []
+    lease_seconds: float = 10.0
+
+
+class Refused(Message):
+    """A message was not acted on. ``to`` is its type, ``kind`` for programs, ``message`` and ``fix`` for people."""
+
+    kind: str
+    message: str
+    fix: str = ""
+    to: str = ""
+    job: str = ""
+
+
+class Accepted(Message):
+    """A job is in the queue, durably."""
+
+    job: JobId
+    position: int = 0
+
+
+class Job(Message):
+    """The answer to Status and Attach."""
+
+    info: JobInfo
+
+
+class Jobs(Message):
+    """The answer to List and Reorder: running, waiting in their order, then ended ones, newest first."""
+
+    jobs: list[JobInfo]
+
+
+class Stopping(Message):
+    """The backend ends."""
+
+
+# ---- a job's events; the worker sends the same to the server
+
+
+class Progress(Message):
+    """``step`` of ``total`` of a phase is done; ``eta`` in seconds to the end of the phase, None while unknown."""
+
+    job: JobId
+    phase: str
+    step: int
+    total: int
+    eta: float | None = None
+
+
+class Preview(Message):
+    """A coarse look at the whole: ``array`` u8 [T',H',W',3]."""
+
+    job: JobId
+    array: np.ndarray
+
+
+class Frame(Message):
+    """Result ``index`` from 0: ``array`` u8 [H,W,3]. From worker to server it has none: the spool does."""
+
+    job: JobId
+    index: Index
+    array: np.ndarray = EMPTY
+
+
+class Done(Message):
+    """The job has ended well, after its last frame."""
+
+    job: JobId
+    used: list[str] = []
+    notes: list[str] = []
+    timings: dict[str, float] = {}
+    versions: dict[str, str] = {}
+
+
+class Failed(Message):
+    """The job has ended badly."""
+
+    job: JobId
+    kind: str
+    message: str
+    fix: str = ""
+
+
+class Cancelled(Message):
+    """The job was cancelled."""
+
+    job: JobId
+
+
+# ---- server and worker
+
+
+class Ready(Message):
+    """The worker's first message: what its engines can do."""
+
+    pid: int
+    engines: list[EngineInfo]
+
+
+class Work(Message):
+    """Run a job: its signals lie in ``folder`` as .npy files, its frames go there (see backend/spool.py)."""
+
+    job: JobId
+    request: GenerationRequest
+    folder: str
+
+
+class Stop(Message):
+    """Stop this job now; the worker answers Cancelled."""
+
+    job: JobId
+
+
+ToServer = Hello | Submit | Cancel | Status | List | Reorder | Retry | Attach | Received | Release | Shutdown | Heartbeat
+JobEvent = Progress | Preview | Frame | Done | Failed | Cancelled
+ToClient = Welcome | Refused | Accepted | Job | Jobs | Stopping | Heartbeat | JobEvent
+FromWorker = Ready | JobEvent
+ToWorker = Work | Stop
