@@ -18,12 +18,12 @@ from ..shared import backend_process, client, generation, messages
 from ..shared.camera import camera_path
 from ..shared.errors import Cancelled, DasError, SceneError, UsageError
 from ..shared.request import GenerationRequest, check
-from ..shared.take import Take, content_hash
+from ..shared.take import SIGNAL_NAMES, Take, content_hash
 from ..shared.timeline import sample_frames, video_fps
 from .capture.draw import choose_drawer
 from .capture.first_frame import first_frame
 from .capture.geometry import Capture, capture
-from .capture.signals import draw_signals
+from .capture.signals import SignalFrame, draw_signals
 from .images import BlenderImages
 from .sequencer import GrowingStrip, shows_exact_colours
 
@@ -110,21 +110,21 @@ class Job:
         """Everything that needs the scene. No step between capture and first frame: the user could edit it there."""
         self._report("capture", 0, self.request.frames)
         yield
-        picture = self._first_frame() if self.request.first_frame.source == "file" else None
+        wants_picture, from_file = self.purpose != "preview", self.request.first_frame.source == "file"
+        picture = self._first_frame() if wants_picture and from_file else None
         captured = self._timed("capture", self._capture)
-        if picture is None and self.purpose != "preview":
+        if wants_picture and not from_file:
             self._report("first frame", 0, 1)
             picture = self._timed("first frame", self._first_frame)
-        if picture is not None and self.purpose != "preview":
-            self.take.write_first_frame(picture)
-        cameras = [frame.camera for frame in captured.frames]
-        self.take.write_camera_path(camera_path(cameras, self._sampled(), self._video_fps()))
         yield
         signals = yield from self._draw(captured)
+        cameras = [frame.camera for frame in captured.frames]
+        path = camera_path(cameras, self._sampled(), self._video_fps())
+        self.take.write_camera_path(path)
+        signals.update(K=path.K, world_to_camera=path.world_to_camera)
         if picture is not None:
+            self.take.write_first_frame(picture)
             signals["first_frame"] = picture
-        signals.update(K=np.stack([camera.intrinsics.matrix for camera in cameras]))
-        signals.update(world_to_camera=np.stack([camera.world_to_camera for camera in cameras]))
         self.take.save()
         return signals
 
@@ -141,23 +141,23 @@ class Job:
         return first_frame(self._find(self._scene), self.request, self.take.images)
 
     def _draw(self, captured: Capture) -> Iterator[None]:
-        """The signals of all frames, each tracking frame on disk as it is drawn."""
+        """The signals of all frames by name, each tracking frame on disk as it is drawn."""
         began = time.monotonic()
         drawer, why = choose_drawer()
         if why:
             self.take.note(why)
         strip = self._strip("tracking") if self.purpose == "preview" else None
         signals: dict[str, np.ndarray] = {}
-        for index, frame in draw_signals(captured, self.request, drawer, self._teller("tracking"), self._stopped):
-            for name in ("tracking", "valid", "rest", "object", "depth"):
-                picture = getattr(frame, name)
-                stack = signals.setdefault(name, np.empty((self.request.frames, *picture.shape), picture.dtype))
-                stack[index] = picture
-            self.take.write_tracking_frame(index, frame.tracking)
-            if strip:
-                strip.add(index)
-            yield
-            self._check_stop()
+        try:
+            for index, frame in draw_signals(captured, self.request, drawer, self._teller("tracking"), self._stopped):
+                _put(signals, index, frame, self.request.frames)
+                self.take.write_tracking_frame(index, frame.tracking)
+                if strip:
+                    strip.add(index)
+                yield
+                self._check_stop()
+        finally:
+            drawer.close()
         self.take.record.hashes["tracking"] = content_hash(signals["tracking"])
         self.take.record.timings["tracking"] = time.monotonic() - began
         self._report("signals", 0, 1)
@@ -237,6 +237,14 @@ class Job:
             raise Cancelled("The job was cancelled.")
 
 
+def _put(signals: dict[str, np.ndarray], index: int, frame: SignalFrame, count: int) -> None:
+    """One frame's signals into stacks [count, ...] that the first frame makes."""
+    for name in ("tracking", *SIGNAL_NAMES):
+        picture = getattr(frame, name)
+        stack = signals.setdefault(name, np.empty((count, *picture.shape), picture.dtype))
+        stack[index] = picture
+
+
 @contextmanager
 def _told_in(take: Take):
     """What ends the work is written into the take; a scene or request that cannot be used leaves none."""
@@ -246,7 +254,7 @@ def _told_in(take: Take):
         generation.give_up_cancelled(take)
         raise
     except DasError as error:
-        if isinstance(error, (SceneError, UsageError)) and not (take.folder / "camera.json").exists():
+        if isinstance(error, (SceneError, UsageError)) and not take.tracking_file(0).exists():
             take.discard()
         else:
             generation.give_up(take, error)

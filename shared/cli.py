@@ -61,8 +61,7 @@ class Parser(argparse.ArgumentParser):
 def main(argv: list[str] | None = None) -> int:
     """Run one command; its exit code. Inside Blender ``argv`` is what followed ``--command das``."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    out = take_stdout(keep_print="--json" not in argv) if "blender" in rooms_here() else sys.stdout
-    reporter = (JsonReporter if "--json" in argv else Reporter)(out, sys.stderr)
+    reporter = (JsonReporter if "--json" in argv else Reporter)(sys.stdout, sys.stderr)
     # Blender leaves SIGINT to C code under --command, which loses the first Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -82,6 +81,8 @@ def run(argv: list[str], reporter: Reporter) -> int:
     here = [room for room in place.rooms if room in rooms_here()]
     if not here or _other_blender_wanted(args, here[0]):
         return run_again(argv, place.rooms[0], getattr(args, "blender", None))
+    if here[0] == "blender":
+        reporter.out = take_stdout(keep_print=not args.json)
     return importlib.import_module(f"{PACKAGES[here[0]]}.{place.module}", __package__).run(args, reporter)
 
 

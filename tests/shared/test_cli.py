@@ -1,0 +1,244 @@
+"""The command line: what it parses, where it runs, how it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import msgspec
+import pytest
+
+from diffusion_as_shader.shared import cli, home, options
+from diffusion_as_shader.shared.errors import UsageError
+from diffusion_as_shader.shared.report import JsonReporter, Reporter
+from diffusion_as_shader.shared.request import FirstFrame, GenerationRequest
+
+
+def das(*words, timeout=60, **variables):
+    """`das` in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "diffusion_as_shader", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, **variables},
+    )
+
+
+def write_environments(*entries):
+    home.home().mkdir(parents=True, exist_ok=True)
+    content = msgspec.json.encode(home.Environments(environments=list(entries)))
+    home.environments_file().write_bytes(content)
+
+
+def blender(version, python=sys.executable):
+    return home.Environment(room="blender", name=f"blender-{version}", python=str(python), blender=version)
+
+
+@pytest.mark.parametrize(
+    "words, key",
+    [
+        (["track", "a.blend"], "track"),
+        (["generate", "a.blend"], "generate"),
+        (["generate", "."], "generate take"),
+        (["generate", "--tracking", "v.mkv", "--first-frame", "f.png"], "generate tracking"),
+        (["benchmark", "projection"], "benchmark projection"),
+        (["doctor", "--json"], "doctor"),
+    ],
+)
+def test_every_command_has_a_place(words, key):
+    assert cli.command_key(cli.parser().parse_args(words)) == key
+    assert key in cli.PLACES
+
+
+def test_options_change_the_request():
+    args = cli.parser().parse_args(
+        "generate a.blend --frames=-3:12.5 --size 480X320 --count 17 --fit pad --seed 7 --first-frame cycles:8 --prompt x".split()
+    )
+    request = options.changed(GenerationRequest(negative_prompt="kept"), args)
+    assert request == GenerationRequest(
+        start=-3,
+        end=12.5,
+        width=480,
+        height=320,
+        frames=17,
+        fit="pad",
+        seed=7,
+        first_frame=FirstFrame(source="cycles", samples=8),
+        prompt="x",
+        negative_prompt="kept",
+    )
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["--frames", "5"], "'5' is no frame range"),
+        (["--frames", "9:2"], "empty or reversed"),
+        (["--size", "720"], "'720' is no size"),
+        (["--size", "719x480"], "multiples of 16"),
+        (["--count", "48"], "8N+1"),
+        (["--first-frame", "missing.png"], "There is no image missing.png"),
+    ],
+)
+def test_wrong_options_say_the_fix(words, sentence):
+    args = cli.parser().parse_args(["track", "a.blend", *words])
+    with pytest.raises(UsageError, match=sentence.replace("+", r"\+")) as caught:
+        options.changed(GenerationRequest(), args)
+    assert caught.value.fix
+
+
+def test_first_frame_may_be_an_image(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    assert options.parse_first_frame(str(tmp_path / "a.png")) == FirstFrame(source="file", path=str(tmp_path / "a.png"))
+
+
+def test_usage_errors_are_code_2_one_line_and_json():
+    for words in ([], ["dance"], ["generate", "--frames"]):
+        ended = das(*words)
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert ended.stderr.startswith("das: ") and ended.stderr.count("\n") == 1 and "--help" in ended.stderr
+    ended = das("encode", "--json")
+    assert ended.returncode == 2
+    told = json.loads(ended.stdout)
+    assert (told["event"], told["kind"], told["exit_code"]) == ("error", "usage", 2) and told["fix"]
+
+
+def test_help_names_every_command():
+    ended = das("--help")
+    assert ended.returncode == 0
+    for name in ("track", "camera", "generate", "benchmark", "serve", "doctor", "encode"):
+        assert name in ended.stdout
+
+
+def other_room():
+    """A command that this Python cannot serve, and its room."""
+    return (["serve"], "backend") if "blender" in cli.rooms_here() else (["track", "x.blend"], "blender")
+
+
+def test_no_environment_for_the_other_room_is_code_2():
+    words, _ = other_room()
+    ended = das(*words)
+    assert ended.returncode == 2
+    assert "install/run.py setup" in ended.stderr and "Traceback" not in ended.stderr
+
+
+FAKE = """#!{python}
+import os, signal, sys, time
+print("other room:", *sys.argv[1:], flush=True)
+if "--wait" in os.environ.get("FAKE", ""):
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
+    print("waiting", flush=True)
+    time.sleep(60)
+sys.exit(5)
+"""
+
+
+@pytest.fixture
+def fake_environment(tmp_path):
+    """A 'Python' of the other room that tells what it was asked for."""
+    if os.name != "posix":
+        pytest.skip("the stand-in is a script with a #! line")
+    python = tmp_path / "python"
+    python.write_text(FAKE.format(python=sys.executable))
+    python.chmod(0o755)
+    words, room = other_room()
+    entry = home.Environment(room=room, name=room, python=str(python), blender="9.9.9" if room == "blender" else None)
+    write_environments(entry)
+    return words
+
+
+def test_other_room_gets_the_words_and_gives_its_exit_code(fake_environment):
+    ended = das(*fake_environment)
+    assert ended.returncode == 5
+    assert ended.stdout.split() == ["other", "room:", "-m", "diffusion_as_shader", *fake_environment]
+
+
+def test_signals_reach_the_other_room(fake_environment):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "diffusion_as_shader", *fake_environment],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "FAKE": "--wait"},
+    )
+    assert "other room" in process.stdout.readline()
+    assert "waiting" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 130
+    process.stdout.close()
+
+
+def test_environment_that_cannot_serve_its_room_is_said():
+    words, room = other_room()
+    write_environments(home.Environment(room=room, name=room, python=sys.executable, blender="9.9"))
+    ended = das(*words)
+    assert ended.returncode == 2 and "cannot serve it" in ended.stderr
+
+
+def test_which_blender():
+    write_environments(blender("4.5.15"), blender("5.2.3"), blender("4.10.1"))
+    assert cli.find_environment("blender").blender == "5.2.3"
+    assert cli.find_environment("blender", "4.5").blender == "4.5.15"
+    assert cli.find_environment("blender", "4.1" + "0").blender == "4.10.1"
+    with pytest.raises(UsageError, match=r"no Blender 4\.1 here, only 4\.5\.15, 5\.2\.3, 4\.10\.1"):
+        cli.find_environment("blender", "4.1")
+
+
+def test_unexpected_error_is_told_without_a_traceback(monkeypatch, capsys):
+    def fail(argv, reporter):
+        raise ZeroDivisionError("boom")
+
+    monkeypatch.setattr(cli, "run", fail)
+    monkeypatch.setattr(cli, "rooms_here", lambda: [])
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert cli.main(["doctor"]) == 1
+    finally:
+        signal.signal(signal.SIGINT, before)
+    told = capsys.readouterr().err
+    assert "ZeroDivisionError: boom" in told and "Traceback" not in told
+    assert "ZeroDivisionError" in (home.log_folder() / "das-error.log").read_text()
+
+
+class Stream:
+    """A stand-in for a stream that may be a terminal."""
+
+    def __init__(self, terminal: bool):
+        self.text, self.terminal = "", terminal
+
+    def write(self, text):
+        self.text += text
+
+    def flush(self):
+        pass
+
+    def isatty(self):
+        return self.terminal
+
+
+def test_bar_on_a_terminal_and_lines_elsewhere():
+    err = Stream(terminal=True)
+    bar = Reporter(Stream(False), err)
+    for step in range(5):
+        bar.progress("capture", step, 4, 3.2)
+    bar.note("A note.")
+    assert err.text.count("\r") == 5 and "[############################] capture        4/4, about 3 s left\nA note.\n" in err.text
+    err = Stream(terminal=False)
+    lines = Reporter(Stream(False), err)
+    for step in range(101):
+        lines.progress("capture", step, 100)
+    assert err.text.splitlines() == ["capture        0/100", "capture        100/100"]
+
+
+def test_json_is_one_object_a_line():
+    out = Stream(False)
+    reporter = JsonReporter(out, Stream(False))
+    reporter.progress("capture", 1, 4)
+    reporter.note("é\n")
+    reporter.event("frame", index=3)
+    reporter.result("text", take=home.home())
+    reporter.error(UsageError("Wrong.", "Mend it."))
+    told = [json.loads(line) for line in out.text.splitlines()]
+    assert [one["event"] for one in told] == ["progress", "note", "frame", "result", "error"]
+    assert told[4] == {"event": "error", "kind": "usage", "message": "Wrong.", "fix": "Mend it.", "exit_code": 2}
