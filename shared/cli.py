@@ -22,7 +22,7 @@ from . import home
 from .errors import Cancelled, DasError, UsageError
 from .home import Room
 from .options import add_capture_options, add_generation_options
-from .report import JsonReporter, Reporter, debugging, take_stdout
+from .report import JsonReporter, Reporter, debugging, part_from_blender
 
 PACKAGES: dict[Room, str] = {"blender": "..blender_addon.commands", "backend": "..backend.commands"}
 MARKS: dict[Room, str] = {"blender": "bpy", "backend": "imageio"}
@@ -82,7 +82,7 @@ def run(argv: list[str], reporter: Reporter) -> int:
     if not here or _other_blender_wanted(args, here[0]):
         return run_again(argv, place.rooms[0], getattr(args, "blender", None))
     if here[0] == "blender":
-        reporter.out = take_stdout(keep_print=not args.json)
+        part_from_blender(reporter, home.log_folder() / "blender.log")
     return importlib.import_module(f"{PACKAGES[here[0]]}.{place.module}", __package__).run(args, reporter)
 
 

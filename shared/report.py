@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import TextIO
 
 from .errors import DasError
@@ -93,19 +94,32 @@ class JsonReporter(Reporter):
         super().error(error)
 
 
-def take_stdout(keep_print: bool) -> TextIO:
-    """This process's standard output as a stream of our own; what C code prints to it is dropped from now on.
+def part_from_blender(reporter: Reporter, log: Path) -> None:
+    """From now on the reporter and Python own stdout and stderr, and what C code prints goes to ``log``.
 
-    Blender prints render and file lines to stdout, which would break JSON and the progress bar. They go to
-    stderr where DAS_DEBUG is set. ``keep_print`` leaves Python's print() on the real stdout.
+    Blender prints render, file and driver lines, which would break JSON and the progress bar. They stay where
+    they are with DAS_DEBUG set.
     """
-    sys.stdout.flush()
-    stream = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace", buffering=1)
-    noise = os.dup(2) if debugging() else os.open(os.devnull, os.O_WRONLY)
+    reporter.out, reporter.err = _own_stream(1), _own_stream(2)
+    sys.stdout = reporter.err if isinstance(reporter, JsonReporter) else reporter.out
+    sys.stderr = reporter.err
+    noise = os.dup(2) if debugging() else _open_log(log)
     os.dup2(noise, 1)
+    os.dup2(noise, 2)
     os.close(noise)
-    sys.stdout = stream if keep_print else sys.stderr
-    return stream
+
+
+def _own_stream(number: int) -> TextIO:
+    (sys.stdout if number == 1 else sys.stderr).flush()
+    return os.fdopen(os.dup(number), "w", encoding="utf-8", errors="replace", buffering=1)
+
+
+def _open_log(log: Path) -> int:
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    except OSError:  # nowhere to keep it: a folder that cannot be written is told where it is needed
+        return os.open(os.devnull, os.O_WRONLY)
 
 
 def debugging() -> bool:
