@@ -25,7 +25,7 @@ from .capture.first_frame import first_frame
 from .capture.geometry import Capture, capture
 from .capture.signals import SignalFrame, draw_signals
 from .images import BlenderImages
-from .sequencer import GrowingStrip, shows_exact_colours
+from .sequencer import GrowingStrip, colour_space
 
 Purpose = Literal["preview", "track", "generate"]
 SECONDS_TO_CONNECT = 10.0
@@ -193,11 +193,9 @@ class Job:
         if self._strip_scene is None:
             return None
         scene = self._find(self._strip_scene)
-        if not shows_exact_colours(scene):
-            self.take.note(
-                f"The Sequencer shows the strip through the scene's view transform {scene.view_settings.view_transform}; "
-                "video.mp4 and the frames have the exact colours."
-            )
+        note = colour_space(scene)[1]
+        if note:
+            self.take.note(note)
         name = self.take.folder.name + (" tracking" if folder == "tracking" else "")
         return GrowingStrip(scene, self.take.folder / folder, self.request, name)
 

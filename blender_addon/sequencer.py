@@ -13,6 +13,7 @@ from ..shared.request import GenerationRequest
 from ..shared.timeline import strip_elements
 
 HIGHEST_CHANNEL = 128
+UNDOING = {"AgX": "AgX Base sRGB", "Filmic": "Filmic sRGB"}
 
 
 class GrowingStrip:
@@ -68,6 +69,7 @@ class GrowingStrip:
             fit_method="FIT" if self._request.fit == "crop" else "FILL",
         )
         strip.directory = blender_path(self._folder)
+        strip.colorspace_settings.name = colour_space(scene)[0]
         refresh(strip)
         return strip
 
@@ -120,10 +122,21 @@ def show_in_sequencer(context: bpy.types.Context, scene: bpy.types.Scene) -> Non
         context.workspace.sequencer_scene = scene
 
 
-def shows_exact_colours(scene: bpy.types.Scene) -> bool:
-    """The Sequencer passes strips through the scene's view transform; only Standard leaves them as they are."""
+def colour_space(scene: bpy.types.Scene) -> tuple[str, str]:
+    """The colour space that makes a scene's Sequencer show pictures as they are, and a note where it cannot quite.
+
+    The Sequencer passes strips through the scene's view transform. Standard leaves sRGB alone; others are undone by
+    reading the files in the view's own output space, measured on renders: Filmic exactly, AgX to a level or two.
+    """
     view = scene.view_settings
-    return view.view_transform == "Standard" and view.look == "None" and view.exposure == 0 and view.gamma == 1
+    name = view.view_transform
+    plain = view.look == "None" and view.exposure == 0 and view.gamma == 1
+    if plain and name == "Standard":
+        return "sRGB", ""
+    exact = "video.mp4 and the frames have the exact colours."
+    if plain and name in UNDOING:
+        return UNDOING[name], f"The strip undoes the scene's view transform {name} to within a few levels; {exact}"
+    return "sRGB", f"The Sequencer shows the strip through the scene's colour management ({name}); {exact}"
 
 
 def blender_path(folder: Path) -> str:

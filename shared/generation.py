@@ -127,7 +127,9 @@ def _take_in(take: Take, client: Client, event: messages.Message) -> None:
             record.used = list(event.used)
             record.timings.update({f"backend {name}": seconds for name, seconds in event.timings.items()})
             record.versions.update(event.versions)
-        case messages.Failed():
+            for sentence in event.notes:
+                take.note(sentence)
+        case messages.Failed() | messages.Refused():
             raise GenerationError(event.message, event.fix)
         case messages.Cancelled():
             raise Cancelled("The generation was cancelled.")

@@ -8,6 +8,7 @@ from importlib import metadata
 
 from ...shared import doctor
 from ...shared.report import Reporter
+from ..engines import engine_infos
 
 PACKAGES = ("numpy", "msgspec", "pyzmq", "imageio", "av", "opencv-python-headless", "scipy", "torch")
 
@@ -25,11 +26,9 @@ def packages() -> str:
 
 
 def engines() -> str:
-    from ..engines import capabilities
-
     return "; ".join(
         f"{engine.name} on {engine.device}" if engine.available else f"{engine.name} not available: {engine.reason}"
-        for engine in capabilities()
+        for engine in engine_infos()
     )
 
 

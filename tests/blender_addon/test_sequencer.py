@@ -70,6 +70,30 @@ def test_pixels_are_exact_and_the_nearest_result(scene, request_, tmp_path):
         assert np.array_equal(shown(scene, frame, tmp_path), pictures[elements[frame - 3]])
 
 
+@pytest.mark.parametrize("view, within", [("AgX", 10), ("Filmic", 1)])
+def test_view_transform_is_undone(scene, request_, tmp_path, view, within):
+    """Pictures that such a scene renders: greys and muted colours that the transform itself can make."""
+    scene.view_settings.view_transform = view
+    picture = np.zeros((48, 64, 3), np.uint8)
+    picture[...] = np.linspace(40, 200, 64)[None, :, None] + np.array([15, 0, -15])
+    (tmp_path / "frames").mkdir()
+    BlenderImages().write(tmp_path / "frames" / "0001.png", picture)
+    strip = sequencer.GrowingStrip(scene, tmp_path / "frames", request_, "take")
+    strip.add(0)
+    off = np.abs(shown(scene, 3, tmp_path).astype(int) - picture)
+    assert off.max() <= within and off.mean() < 0.5
+    made = sequencer.find_strip(scene, tmp_path / "frames")
+    made.colorspace_settings.name = "sRGB"
+    assert np.abs(shown(scene, 3, tmp_path).astype(int) - picture).mean() > 5, "else this test shows nothing"
+
+
+def test_view_that_cannot_be_undone_is_said(scene):
+    assert sequencer.colour_space(scene) == ("sRGB", "")
+    scene.view_settings.exposure = 1
+    space, note = sequencer.colour_space(scene)
+    assert space == "sRGB" and "colour management (Standard)" in note
+
+
 def test_overwritten_results_are_shown(scene, request_, tmp_path):
     """A second try at one take replaces its strip and does not show what Blender read before."""
     write_frames(tmp_path / "frames", 9)
