@@ -33,12 +33,17 @@ class Intrinsics(msgspec.Struct, frozen=True):
 
 
 class Camera(msgspec.Struct, frozen=True):
-    """One frame's camera: intrinsics, ``world_to_camera`` f64 [4,4] and the clipping distances in scene units."""
+    """One frame's camera: intrinsics, ``world_to_camera`` f64 [4,4] and the clipping distances in scene units.
+
+    ``visible`` is the part of the window (left, top, right, bottom in pixels) that shows anything; None is all
+    of it. Only a padded window has margins.
+    """
 
     intrinsics: Intrinsics
     world_to_camera: np.ndarray
     near: float = 1e-3
     far: float = np.inf
+    visible: tuple[float, float, float, float] | None = None
 
     @property
     def centre(self) -> np.ndarray:
@@ -94,10 +99,10 @@ def camera_path(cameras: list[Camera], scene_frames: np.ndarray, fps: float) -> 
             frame=float(frame),
             world_to_camera=camera.world_to_camera.tolist(),
             relative=(camera.world_to_camera @ first).tolist(),
-            fx=camera.intrinsics.fx,
-            fy=camera.intrinsics.fy,
-            cx=camera.intrinsics.cx,
-            cy=camera.intrinsics.cy,
+            fx=float(camera.intrinsics.fx),
+            fy=float(camera.intrinsics.fy),
+            cx=float(camera.intrinsics.cx),
+            cy=float(camera.intrinsics.cy),
         )
         for camera, frame in zip(cameras, scene_frames)
     ]
@@ -147,6 +152,23 @@ def fit_window(view: Intrinsics, width: int, height: int, fit: str) -> Intrinsic
     cx = width / 2 + (view.cx - view.width / 2) * scale
     cy = height / 2 + (view.cy - view.height / 2) * (view.fx / view.fy) * scale
     return Intrinsics(width, height, focal, focal, cx, cy)
+
+
+def view_rectangle(view: Intrinsics, width: int, height: int, fit: str) -> tuple[float, float, float, float] | None:
+    """The part (left, top, right, bottom) of :func:`fit_window`'s window that the view covers; None is all of it."""
+    view_height = view.height * view.fx / view.fy
+    scale = min(width / view.width, height / view_height)
+    left, top = (width - view.width * scale) / 2, (height - view_height * scale) / 2
+    if fit == "crop" or max(left, top) < 1e-3:
+        return None
+    return left, top, width - left, height - top
+
+
+def in_view(pixels: np.ndarray, camera: Camera) -> np.ndarray:
+    """bool [...]: do pixels [...,2] lie in the window, and in the part of it that shows anything?"""
+    left, top, right, bottom = camera.visible or (0, 0, camera.intrinsics.width, camera.intrinsics.height)
+    across, down = pixels[..., 0], pixels[..., 1]
+    return (across >= left) & (across < right) & (down >= top) & (down < bottom)
 
 
 def project(points: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:

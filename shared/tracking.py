@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from .camera import Camera, project
+from .camera import Camera, in_view, project
 
 LOW_PERCENTILE, HIGH_PERCENTILE = 2.0, 98.0
 
@@ -52,8 +52,7 @@ def colour(rest: np.ndarray, first_camera: Camera, scale: DepthScale) -> np.ndar
     red, green = pixels[..., 0] / window.width, pixels[..., 1] / window.height
     blue = (inverse_distance(rest, first_camera) - scale.low) / (scale.high - scale.low)
     colours = np.stack([red, green, np.clip(blue, 0, 1)], axis=-1).astype(np.float32)
-    seen = (depth > 0) & (red >= 0) & (red < 1) & (green >= 0) & (green < 1)
-    colours[~seen] = 0
+    colours[~((depth > 0) & in_view(pixels, first_camera))] = 0
     return colours
 
 

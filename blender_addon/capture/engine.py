@@ -1,0 +1,60 @@
+"""The temporary render engine: Blender hands it exactly what it would render."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import bpy
+
+from ...shared.errors import SceneError
+from .scene_guard import RenderCopy
+
+ENGINE_ID = "DAS_CAPTURE"
+Visit = Callable[[bpy.types.RenderEngine, bpy.types.Depsgraph], None]
+
+
+def visit_render(copy: RenderCopy, visit: Visit) -> None:
+    """Call ``visit(engine, depsgraph)`` inside one render of the copy.
+
+    An exception of ``visit`` is raised here (Blender itself would only print it); SceneError where Blender
+    never called the engine.
+    """
+    if hasattr(bpy.types, ENGINE_ID):
+        raise SceneError("A capture is already running.", "Wait until it has ended.")
+    outcome = _Outcome(visit)
+    engine = _engine_class(outcome)
+    bpy.utils.register_class(engine)
+    try:
+        copy.scene.render.engine = ENGINE_ID
+        copy.render()
+    finally:
+        bpy.utils.unregister_class(engine)
+    if outcome.error:
+        raise outcome.error
+    if not outcome.called:
+        raise SceneError("Blender rendered the scene without calling the capture.", "Check that the scene renders with F12.")
+
+
+class _Outcome:
+    """What happened inside ``render()``."""
+
+    def __init__(self, visit: Visit):
+        self.visit = visit
+        self.called = False
+        self.error: BaseException | None = None
+
+    def run(self, engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph) -> None:
+        self.called = True
+        try:
+            self.visit(engine, depsgraph)
+        except BaseException as error:  # raised again by visit_render, outside of Blender's render
+            self.error = error
+
+
+def _engine_class(outcome: _Outcome) -> type[bpy.types.RenderEngine]:
+    def render(self, depsgraph):
+        outcome.run(self, depsgraph)
+
+    return type(
+        ENGINE_ID, (bpy.types.RenderEngine,), {"bl_idname": ENGINE_ID, "bl_label": "DaS capture", "render": render}
+    )

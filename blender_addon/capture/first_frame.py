@@ -1,0 +1,109 @@
+"""The first frame: a render of the request's window at the first sampled frame, or an image file."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from ...shared.camera import Camera, in_view
+from ...shared.errors import SceneError, UsageError
+from ...shared.request import GenerationRequest
+from ...shared.take import Images
+from ..cameras import WindowCamera
+from .engine import visit_render
+from .physics import Moments
+from .scene_guard import RenderCopy, render_result
+
+ENGINES = {"workbench": "BLENDER_WORKBENCH", "cycles": "CYCLES"}
+
+
+def first_frame(scene: bpy.types.Scene, request: GenerationRequest, images: Images) -> np.ndarray:
+    """u8 [H,W,3] sRGB of the request's size, lined up with tracking frame 0; what is transparent lies over black.
+
+    Rendered by the scene's own engine and look (``render``), by Workbench or Cycles, each with
+    ``request.first_frame.samples`` where that is not 0, without sequencer, compositor and motion blur; or read from
+    ``request.first_frame.path``. With ``fit = pad`` the margins beside the camera's view are black.
+    UsageError for a missing image or one of another size, SceneError where Blender cannot render.
+    """
+    if request.first_frame.source == "file":
+        return _read(Path(request.first_frame.path), request, images)
+    moments = Moments(scene, [request.start])
+    with RenderCopy(scene) as copy:
+        moments.prepare()
+        camera = _reach(copy, moments, request)
+        _set_output(copy.scene, request)
+        return _without_margins(_render(copy, camera, images), camera.window)
+
+
+def _read(file: Path, request: GenerationRequest, images: Images) -> np.ndarray:
+    pixels = images.read(file)
+    height, width = pixels.shape[:2]
+    if (width, height) != (request.width, request.height):
+        raise UsageError(
+            f"The first frame {file} is {width}x{height}, the generation is {request.width}x{request.height}.",
+            f"Give an image of {request.width}x{request.height} pixels, or choose its size with --size {width}x{height}.",
+        )
+    return pixels
+
+
+def _reach(copy: RenderCopy, moments: Moments, request: GenerationRequest) -> WindowCamera:
+    """Step to the first frame as the capture does, which leaves simulations cached for the render to read."""
+    found = []
+
+    def visit(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph) -> None:
+        for _, steps in moments:
+            for whole, subframe in steps:
+                engine.frame_set(whole, subframe)
+        found.append(WindowCamera(depsgraph, request))
+
+    engine = copy.scene.render.engine
+    visit_render(copy, visit)
+    copy.scene.render.engine = engine
+    return found[0]
+
+
+def _set_output(scene: bpy.types.Scene, request: GenerationRequest) -> None:
+    render, settings = scene.render, scene.render.image_settings
+    _choose_engine(scene, request)
+    scene.frame_float = request.start
+    render.resolution_x, render.resolution_y, render.resolution_percentage = request.width, request.height, 100
+    render.pixel_aspect_x = render.pixel_aspect_y = 1
+    if hasattr(settings, "media_type"):  # 5.0 and later
+        settings.media_type = "IMAGE"
+    settings.file_format, settings.color_mode, settings.color_depth = "PNG", "RGB", "8"
+    settings.color_management = "FOLLOW_SCENE"
+
+
+def _choose_engine(scene: bpy.types.Scene, request: GenerationRequest) -> None:
+    source, samples = request.first_frame.source, request.first_frame.samples
+    if source in ENGINES:
+        try:
+            scene.render.engine = ENGINES[source]
+        except TypeError:
+            raise SceneError(f"This Blender has no {source.capitalize()}.", "Enable it in Preferences, Add-ons, or use --first-frame render.") from None
+    if samples and scene.render.engine == "CYCLES":
+        scene.cycles.samples = samples
+        scene.cycles.use_adaptive_sampling = False
+    elif samples and scene.render.engine.startswith("BLENDER_EEVEE"):
+        scene.eevee.taa_render_samples = samples
+
+
+def _render(copy: RenderCopy, window: WindowCamera, images: Images) -> np.ndarray:
+    copy.scene.timeline_markers.clear()  # a bound camera would take the place of ours
+    with window.temporary() as camera, tempfile.TemporaryDirectory() as folder:
+        copy.scene.camera = camera
+        copy.render()
+        file = Path(folder) / "first_frame.png"
+        render_result().save_render(str(file), scene=copy.scene)
+        return images.read(file)
+
+
+def _without_margins(pixels: np.ndarray, window: Camera) -> np.ndarray:
+    if window.visible:
+        height, width = pixels.shape[:2]
+        across, down = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+        pixels[~in_view(np.stack([across, down], axis=-1), window)] = 0
+    return pixels

@@ -1,0 +1,115 @@
+"""What the camera sees, as arrays: every mesh-like thing that would be rendered, at every sampled frame.
+
+One render call of a temporary engine samples all frames, so modifiers, armatures, instances, render visibility and
+render subdivision are those of a render. Surfaces keep their identity through the instance's name and number.
+"""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import bpy
+import msgspec
+import numpy as np
+
+from ...shared.camera import Camera
+from ...shared.errors import Cancelled, SceneError
+from ...shared.request import GenerationRequest
+from ...shared.timeline import sample_frames
+from .. import cameras
+from .assembly import Assembly
+from .engine import visit_render
+from .instances import InstanceReader
+from .physics import Moments
+from .scene_guard import RenderCopy, first_layer
+
+Progress = Callable[[int, int], None]
+IsCancelled = Callable[[], bool]
+
+
+class GeometryFrame(msgspec.Struct):
+    """One sampled frame. ``rest`` is each vertex's world position in the first sampled frame; ``tracked`` is False
+    where it has none (drawn black, hides what is behind). Arrays that do not change are shared between frames."""
+
+    frame: float
+    camera: Camera
+    positions: np.ndarray  # f32 [V,3], world
+    triangles: np.ndarray  # i32 [M,3]
+    rest: np.ndarray  # f32 [V,3], world
+    tracked: np.ndarray  # bool [V]
+    objects: np.ndarray  # u16 [V], from 1
+
+
+class Capture(msgspec.Struct):
+    """All sampled frames; ``way`` is "scene copy" or "in place", ``notes`` says every choice a user should know."""
+
+    frames: list[GeometryFrame]
+    way: str
+    notes: list[str]
+    object_names: list[str]
+
+
+def capture(
+    scene: bpy.types.Scene,
+    request: GenerationRequest,
+    *,
+    progress: Progress | None = None,
+    cancelled: IsCancelled | None = None,
+) -> Capture:
+    """Capture ``request``'s frames of a scene and leave the scene as it was.
+
+    SceneError where there is no usable camera, a render is running or rigid bodies are not baked; Cancelled where
+    ``cancelled()`` says so. ``progress(done, total)`` counts sampled frames.
+    """
+    moments = Moments(scene, sample_frames(request.start, request.end, request.frames))
+    with RenderCopy(scene) as copy:
+        moments.prepare()
+        sampler = _Sampler(request, moments, progress or (lambda done, total: None), cancelled or (lambda: False))
+        visit_render(copy, sampler)
+    notes = _scene_notes(scene, request) + moments.notes + sampler.assembly.notes()
+    return Capture(sampler.frames, moments.way, notes, sampler.assembly.object_names)
+
+
+class _Sampler:
+    """Called inside the render: sets each frame and reads the camera and the instances."""
+
+    def __init__(self, request: GenerationRequest, moments: Moments, progress: Progress, cancelled: IsCancelled):
+        self.request, self.moments = request, moments
+        self.progress, self.cancelled = progress, cancelled
+        self.frames: list[GeometryFrame] = []
+        self.assembly = Assembly()
+
+    def __call__(self, engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph) -> None:
+        reader = InstanceReader()
+        for frame, steps in self.moments:
+            if self.cancelled():
+                raise Cancelled("The capture was cancelled.")
+            for whole, subframe in steps:
+                engine.frame_set(whole, subframe)
+            camera = cameras.window_camera(cameras.scene_view(depsgraph), self.request)
+            positions, layout = self.assembly.add(reader.read(depsgraph))
+            self.frames.append(
+                GeometryFrame(frame, camera, positions, layout.triangles, layout.rest, layout.tracked, layout.objects)
+            )
+            self.progress(len(self.frames), self.request.frames)
+
+
+def _scene_notes(scene: bpy.types.Scene, request: GenerationRequest) -> list[str]:
+    notes, used = [], [layer.name for layer in scene.view_layers if layer.use]
+    if len(used) > 1:
+        notes.append(f"Of the view layers {', '.join(used)} only {first_layer(scene).name} was captured.")
+    if scene.render.use_border:
+        notes.append("The render region is ignored: the window is taken from the camera's whole view.")
+    if request.first_frame.source != "file":
+        if scene.render.use_motion_blur:
+            notes.append("The first frame is rendered without motion blur, so that its edges line up with the tracking video.")
+        if scene.render.use_compositing and _has_compositor(scene):
+            notes.append("The first frame is rendered without the compositor.")
+    return notes
+
+
+def _has_compositor(scene: bpy.types.Scene) -> bool:
+    """Blender 4.5 keeps the compositor's nodes in the scene, 5.0 and later in a node group."""
+    if hasattr(scene, "compositing_node_group"):
+        return scene.compositing_node_group is not None
+    return scene.use_nodes

@@ -1,0 +1,177 @@
+"""The fast drawer: Blender's gpu module, off screen, into float targets without anti-aliasing or blending."""
+
+from __future__ import annotations
+
+import gpu
+import numpy as np
+
+from ...shared.camera import Camera
+from .draw import Drawn
+from .geometry import GeometryFrame
+from .gpu_start import start_gpu
+
+VERTEX = """
+void main()
+{
+  rest = rest_place;
+  tracked_share = tracked;
+  number = object_number;
+  depth = place.z;
+  gl_Position = projection * vec4(place, 1.0);
+}
+"""
+
+# near / z keeps a float's full precision at every distance, which the pipeline's own depth does not.
+FRAGMENT = """
+void main()
+{
+  rest_depth = vec4(rest, depth);
+  number_tracked = vec2(number, tracked_share);
+  gl_FragDepth = 1.0 - near / depth;
+}
+"""
+
+
+class GpuDrawer:
+    """Draws positions in camera space and rest positions around their middle, so that f32 stays exact far from the origin.
+
+    Buffers of what did not change since the last frame (triangles, rest) are used again.
+    """
+
+    name = "gpu"
+
+    def __init__(self):
+        start_gpu()
+        self._shader = _shader()
+        self._targets: _Targets | None = None
+        self._layout: _Layout | None = None
+
+    def draw(self, frame: GeometryFrame) -> Drawn:
+        window = frame.camera.intrinsics
+        if self._targets is None or self._targets.size != (window.width, window.height):
+            self._targets = _Targets(window.width, window.height)
+        if self._layout is None or not self._layout.is_of(frame):
+            self._layout = _Layout(frame)
+        with self._targets.framebuffer.bind():
+            self._targets.framebuffer.clear(color=(0, 0, 0, 0), depth=1.0)
+            if len(frame.triangles):
+                self._draw_batch(frame)
+        return self._read()
+
+    def _draw_batch(self, frame: GeometryFrame) -> None:
+        pose = frame.camera.world_to_camera
+        place = gpu.types.GPUVertBuf(_format(place=3), len(frame.positions))
+        seen = frame.positions.astype(np.float64) @ pose[:3, :3].T + pose[:3, 3]
+        place.attr_fill("place", np.ascontiguousarray(seen, np.float32))
+        batch = gpu.types.GPUBatch(type="TRIS", buf=place, elem=self._layout.triangles)
+        batch.vertbuf_add(self._layout.vertices)
+        self._shader.bind()
+        self._shader.uniform_float("projection", projection(frame.camera).T.ravel().tolist())
+        self._shader.uniform_float("near", frame.camera.near)
+        gpu.state.depth_test_set("LESS")
+        gpu.state.depth_mask_set(True)
+        gpu.state.blend_set("NONE")
+        gpu.state.face_culling_set("NONE")
+        try:
+            batch.draw(self._shader)
+        finally:
+            gpu.state.depth_test_set("NONE")
+            gpu.state.depth_mask_set(False)
+
+    def _read(self) -> Drawn:
+        place, marks = self._targets.read()
+        nothing = marks[..., 0] == 0
+        depth = place[..., 3].copy()
+        depth[nothing] = np.inf
+        rest = place[..., :3] + self._layout.middle
+        rest[nothing] = 0
+        return Drawn(rest, marks[..., 1] > 0.999, marks[..., 0].astype(np.uint16), depth)
+
+    def close(self) -> None:
+        """Free the buffers."""
+        self._targets = self._layout = None
+
+
+class _Targets:
+    """The textures drawn into, and arrays of the same size to read them into."""
+
+    def __init__(self, width: int, height: int):
+        self.size = (width, height)
+        self._place = gpu.types.GPUTexture(self.size, format="RGBA32F")
+        self._marks = gpu.types.GPUTexture(self.size, format="RG32F")
+        self._depth = gpu.types.GPUTexture(self.size, format="DEPTH_COMPONENT32F")
+        self.framebuffer = gpu.types.GPUFrameBuffer(depth_slot=self._depth, color_slots=(self._place, self._marks))
+
+    def read(self) -> tuple[np.ndarray, np.ndarray]:
+        return tuple(self._read(slot, channels) for slot, channels in ((0, 4), (1, 2)))
+
+    def _read(self, slot: int, channels: int) -> np.ndarray:
+        width, height = self.size
+        pixels = np.empty((height, width, channels), np.float32)
+        target = gpu.types.Buffer("FLOAT", pixels.shape, pixels)
+        with self.framebuffer.bind():
+            self.framebuffer.read_color(0, 0, width, height, channels, slot, "FLOAT", data=target)
+        return pixels
+
+
+class _Layout:
+    """Buffers of the triangles and of the vertices' rest places and marks."""
+
+    def __init__(self, frame: GeometryFrame):
+        self._of = (frame.triangles, frame.rest, frame.tracked, frame.objects)
+        self.middle = frame.rest.mean(axis=0, dtype=np.float64).astype(np.float32) if len(frame.rest) else np.zeros(3, np.float32)
+        if not len(frame.triangles):
+            return
+        self.triangles = gpu.types.GPUIndexBuf(type="TRIS", seq=np.ascontiguousarray(frame.triangles, np.int32))
+        self.vertices = gpu.types.GPUVertBuf(_format(rest_place=3, tracked=1, object_number=1), len(frame.rest))
+        self.vertices.attr_fill("rest_place", np.ascontiguousarray(frame.rest - self.middle))
+        self.vertices.attr_fill("tracked", frame.tracked.astype(np.float32))
+        self.vertices.attr_fill("object_number", frame.objects.astype(np.float32))
+
+    def is_of(self, frame: GeometryFrame) -> bool:
+        return all(mine is theirs for mine, theirs in zip(self._of, (frame.triangles, frame.rest, frame.tracked, frame.objects)))
+
+
+def _format(**lengths: int) -> gpu.types.GPUVertFormat:
+    vertex_format = gpu.types.GPUVertFormat()
+    for name, length in lengths.items():
+        vertex_format.attr_add(id=name, comp_type="F32", len=length, fetch_mode="FLOAT")
+    return vertex_format
+
+
+def _shader() -> gpu.types.GPUShader:
+    between = gpu.types.GPUStageInterfaceInfo("das_drawn")
+    between.smooth("VEC3", "rest")
+    between.smooth("FLOAT", "tracked_share")
+    between.smooth("FLOAT", "depth")
+    between.flat("FLOAT", "number")
+    info = gpu.types.GPUShaderCreateInfo()
+    info.vertex_in(0, "VEC3", "place")
+    info.vertex_in(1, "VEC3", "rest_place")
+    info.vertex_in(2, "FLOAT", "tracked")
+    info.vertex_in(3, "FLOAT", "object_number")
+    info.vertex_out(between)
+    info.fragment_out(0, "VEC4", "rest_depth")
+    info.fragment_out(1, "VEC2", "number_tracked")
+    info.push_constant("MAT4", "projection")
+    info.push_constant("FLOAT", "near")
+    info.depth_write("ANY")
+    info.vertex_source(VERTEX)
+    info.fragment_source(FRAGMENT)
+    return gpu.shader.create_from_info(info)
+
+
+def projection(camera: Camera) -> np.ndarray:
+    """OpenCV camera space to clip space, f64 [4,4]: clipped at the near plane, no far plane, the first row on top.
+
+    Row 0 of the target is the window's upper edge, so that nothing is flipped after reading.
+    """
+    window = camera.intrinsics
+    return np.array(
+        [
+            [2 * window.fx / window.width, 0, 2 * window.cx / window.width - 1, 0],
+            [0, 2 * window.fy / window.height, 2 * window.cy / window.height - 1, 0],
+            [0, 0, 1, -2 * camera.near],
+            [0, 0, 1, 0],
+        ]
+    )
