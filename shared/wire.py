@@ -31,6 +31,7 @@ MAX_ARRAY_BYTES = 16 << 30
 MAX_DIMENSIONS = 5
 DTYPES = ("|b1", "|u1", "<u2", "<i4", "<f2", "<f4", "<f8")
 HEARTBEAT_SECONDS, SILENCE_SECONDS = 2.0, 10.0
+OTHER_PROTOCOL_FIX = "Install the same version on both sides, then close whatever holds the old backend and try again."
 
 
 class Malformed(DasError):

@@ -1,0 +1,94 @@
+"""One job's folder in the spool: its signals until it ends, its frames until the client has them.
+
+signals/tracking.npy ...    written by the server, memory-mapped by the worker
+frames/0003.npy ...         written by the worker, dropped when the client acknowledges them
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+
+class JobFolder:
+    """The folder of one job; a final name is never half-written, and what is written is on the disk."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.signals = folder / "signals"
+        self.frames = folder / "frames"
+
+    def write_signals(self, signals: dict[str, np.ndarray]) -> None:
+        """All signals, or none. The names must have been checked: they become file names."""
+        partial = self.folder / "signals.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        try:
+            for name, array in signals.items():
+                _save(partial / f"{name}.npy", array)
+            shutil.rmtree(self.signals, ignore_errors=True)
+            partial.rename(self.signals)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        sync_folder(self.folder)
+        sync_folder(self.folder.parent)
+
+    def read_signals(self) -> dict[str, np.ndarray]:
+        """Memory-mapped and read-only."""
+        files = sorted(self.signals.glob("*.npy"))
+        return {file.stem: np.load(file, mmap_mode="r", allow_pickle=False) for file in files}
+
+    def has_signals(self) -> bool:
+        return self.signals.is_dir()
+
+    def write_frame(self, index: int, pixels: np.ndarray) -> None:
+        self.frames.mkdir(parents=True, exist_ok=True)
+        partial = self.frames / f"{index:04d}.partial"
+        try:
+            _save(partial, pixels)
+            partial.replace(self._frame(index))
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+    def read_frame(self, index: int) -> np.ndarray:
+        """u8 [H,W,3]."""
+        return np.load(self._frame(index), allow_pickle=False)
+
+    def drop_frame(self, index: int) -> None:
+        self._frame(index).unlink(missing_ok=True)
+
+    def frame_indices(self) -> list[int]:
+        """The frames that lie here."""
+        return sorted(int(file.stem) for file in self.frames.glob("*.npy"))
+
+    def drop_signals(self) -> None:
+        # On Windows a file that a worker still maps stays; the folder then goes with the next pruning.
+        shutil.rmtree(self.signals, ignore_errors=True)
+
+    def drop(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _frame(self, index: int) -> Path:
+        return self.frames / f"{index:04d}.npy"
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in a folder durable, where the system can (Windows does so by itself)."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _save(file: Path, array: np.ndarray) -> None:
+    with file.open("wb") as stream:
+        np.save(stream, array, allow_pickle=False)
+        stream.flush()
+        os.fsync(stream.fileno())

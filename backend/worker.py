@@ -1,0 +1,180 @@
+"""The worker: a process of its own that runs one job at a time, so that a crash of an engine is only its own.
+
+It is told by the first line of its standard input how to reach the server, and ends as soon as that input does:
+the server holds the other end, so a server that is killed takes its worker along on every system.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib.metadata
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+import zmq
+
+from ..shared import messages, wire
+from ..shared.errors import Cancelled, DasError, GenerationError
+from . import engines
+from .pace import Pace
+from .spool import JobFolder
+
+SECONDS_BETWEEN_LOOKS = 0.02
+LIBRARIES = ("diffusion_as_shader", "numpy", "torch", "diffusers")
+
+log = logging.getLogger(__name__)
+
+
+class WorkerKeys(msgspec.Struct, kw_only=True):
+    """How a worker reaches its server: the line on its standard input."""
+
+    name: str
+    address: str
+    server_public: str
+    public: str
+    secret: str
+
+
+def main() -> int:
+    """Serve until the server is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C at the terminal is the server's to handle
+    keys = msgspec.json.decode(sys.stdin.buffer.readline(), type=WorkerKeys)
+    threading.Thread(target=_end_with_input, daemon=True).start()
+    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        wire.join_curve(socket, keys.server_public, keys.public, keys.secret)
+        socket.routing_id = keys.name.encode()
+        socket.connect(keys.address)
+        Worker(socket).serve()
+    return 0
+
+
+def _end_with_input() -> None:
+    sys.stdin.buffer.read()
+    os._exit(0)  # whatever the main thread does: nobody is left to hear of it
+
+
+class Worker:
+    """Runs jobs with engines and says how they go."""
+
+    def __init__(self, socket: zmq.Socket):
+        self._socket = socket
+        self._engine: engines.Engine | None = None
+        self._job = ""
+        self._stopped = False
+        self._looked = 0.0
+
+    def serve(self) -> None:
+        self._send(messages.Ready(pid=os.getpid(), engines=engines.engine_infos()))
+        while True:
+            message = wire.decode(self._socket.recv_multipart(copy=False), messages.ToWorker)
+            if isinstance(message, messages.Work):
+                self._send(self._run(message))
+
+    def _run(self, work: messages.Work) -> messages.Done | messages.Failed | messages.Cancelled:
+        """Run a job to its end; whatever goes wrong becomes a Failed with kind and fix."""
+        self._job, self._stopped = work.job, False
+        try:
+            return self._generate(work)
+        except Cancelled:
+            return messages.Cancelled(job=work.job)
+        except DasError as error:
+            return messages.Failed(job=work.job, kind=error.kind, message=error.message, fix=error.fix)
+        except Exception as error:  # an engine is foreign code: its failure is the job's, not the worker's
+            log.exception("job %s failed", work.job)
+            return _failed(work.job, work.request.engine, error)
+
+    def _generate(self, work: messages.Work) -> messages.Done | messages.Cancelled:
+        request, folder = work.request, JobFolder(Path(work.folder))
+        began = time.monotonic()
+        signals = folder.read_signals()
+        engine = self._load(request)
+        loaded = time.monotonic()
+        told, made, pace = engines.Report(used=[]), set(), Pace()
+        for event in engine.generate(request, signals, cancelled=self._cancelled):
+            match event:
+                case engines.Progress():
+                    self._report(pace, event)
+                case engines.Preview():
+                    self._send(messages.Preview(job=work.job, array=event.frames))
+                case engines.Frame():
+                    _check_frame(event, request)
+                    folder.write_frame(event.index, event.pixels)
+                    made.add(event.index)
+                    self._send(messages.Frame(job=work.job, index=event.index))
+                case engines.Report():
+                    told = event
+            if self._cancelled():
+                break
+        if self._cancelled():
+            return messages.Cancelled(job=work.job)
+        if len(made) != request.frames:
+            raise GenerationError(
+                f"The engine {request.engine} made {len(made)} of {request.frames} frames.", "Report this with the log."
+            )
+        timings = {"load": loaded - began, "generate": time.monotonic() - loaded}
+        versions = _versions() | told.versions
+        return messages.Done(job=work.job, used=told.used, notes=told.notes, timings=timings, versions=versions)
+
+    def _load(self, request) -> engines.Engine:
+        """The engine, made once and kept while jobs ask for the same."""
+        if self._engine is None or self._engine.name != request.engine:
+            self._engine = None  # frees what it held before the next one loads
+            self._engine = engines.make_engine(request.engine)
+        self._engine.load(request)
+        return self._engine
+
+    def _report(self, pace: Pace, event: engines.Progress) -> None:
+        eta = pace.eta(event.phase, event.step, event.total)
+        if pace.due(event.step, event.total):
+            self._send(
+                messages.Progress(job=self._job, phase=event.phase, step=event.step, total=event.total, eta=eta)
+            )
+
+    def _cancelled(self) -> bool:
+        """The server wants this job stopped. Cheap enough to be asked at every step."""
+        now = time.monotonic()
+        if not self._stopped and now - self._looked >= SECONDS_BETWEEN_LOOKS:
+            self._looked = now
+            while self._socket.poll(0):
+                message = wire.decode(self._socket.recv_multipart(copy=False), messages.ToWorker)
+                self._stopped |= isinstance(message, messages.Stop) and message.job == self._job
+        return self._stopped
+
+    def _send(self, message: messages.Message) -> None:
+        self._socket.send_multipart(wire.encode(message), copy=False)
+
+
+def _check_frame(frame: engines.Frame, request) -> None:
+    expected = (request.height, request.width, 3)
+    if frame.pixels.shape != expected or frame.pixels.dtype.str != "|u1" or not 0 <= frame.index < request.frames:
+        raise GenerationError(
+            f"The engine {request.engine} made a frame {frame.index} of {frame.pixels.shape}, not {expected}.",
+            "Report this with the log.",
+        )
+
+
+def _failed(job: str, engine: str, error: Exception) -> messages.Failed:
+    if isinstance(error, MemoryError):
+        kind, said, fix = "out_of_memory", "The memory does not suffice", "Choose fewer frames or a smaller size."
+    elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        kind, said, fix = "disk_full", "The backend's disk is full", "Free some space and try again."
+    else:
+        kind, said = "engine", f"The engine {engine} failed: {type(error).__name__}: {error}"
+        fix = "See logs/backend.log in the DAS_HOME folder (das doctor names it)."
+    return messages.Failed(job=job, kind=kind, message=f"{said}.", fix=fix)
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # not installed as a package, or not at all: it has no version to tell
+    return found

@@ -1,0 +1,120 @@
+"""Find the backend of this user, or start it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+from . import client, home, wire
+from .errors import BackendError
+from .processes import pid_alive
+
+ALREADY_RUNNING_CODE = 75  # EX_TEMPFAIL: another one came first
+LEASE_SECONDS = 10.0
+SECONDS_TO_START = 60.0
+SECONDS_TO_STOP = 5.0
+SECONDS_BETWEEN_LOOKS = 0.05
+LOG_BYTES = 5 << 20
+
+
+def find_backend() -> wire.ConnectionFile | None:
+    """The connection file of a backend that runs. A file whose process is gone is stale, and left to the next start."""
+    connection = wire.read_connection(home.connection_file())
+    if connection is None or (connection.is_local and not pid_alive(connection.pid)):
+        return None
+    return connection
+
+
+def ensure_backend(timeout: float = SECONDS_TO_START) -> wire.ConnectionFile:
+    """The backend that runs, or a new one. BackendError where none can be started, with the log's last line."""
+    for connection in starting(timeout):
+        if connection is not None:
+            return connection
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    raise AssertionError("starting() ends with a connection or an error")
+
+
+def starting(timeout: float = SECONDS_TO_START) -> Iterator[wire.ConnectionFile | None]:
+    """As :func:`ensure_backend` in steps that do not block: None until the last one, which is the connection."""
+    end, process = time.monotonic() + timeout, None
+    while True:
+        connection = find_backend()
+        if connection is not None:
+            yield connection
+            return
+        process = process or start_backend()
+        if process.poll() == ALREADY_RUNNING_CODE:
+            process = None  # somebody else's is about to be ready, or to end
+        elif process.poll() is not None:
+            raise BackendError(
+                f"The backend ended with code {process.returncode} as it started: {last_log_line()}",
+                f"See {log_file()}, or run python3 install/run.py setup.",
+            )
+        if time.monotonic() > end:
+            if process:
+                process.kill()
+            raise BackendError(
+                f"The backend was not ready after {timeout:.0f} s: {last_log_line()}", f"See {log_file()}."
+            )
+        yield None
+
+
+def start_backend() -> subprocess.Popen:
+    """Start a backend that lives as long as somebody holds a lease on it, apart from our terminal's Ctrl-C."""
+    python = _backend_python()
+    log_file().parent.mkdir(parents=True, exist_ok=True)
+    _turn_log()
+    apart = (
+        {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+        if sys.platform == "win32"
+        else {"start_new_session": True}
+    )
+    command = [python, "-m", "diffusion_as_shader.backend", "serve", "--lease", str(LEASE_SECONDS)]
+    with log_file().open("ab") as log:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=home.home(), **apart)
+
+
+def stop_backend(timeout: float = SECONDS_TO_STOP) -> None:
+    """Stop the backend that runs, if one does: ask and wait; BackendError where it does not heed."""
+    connection = find_backend()
+    if connection is None:
+        return
+    client.connect(connection, "stop", timeout).shutdown()
+    end = time.monotonic() + timeout
+    while find_backend() is not None:
+        if time.monotonic() > end:
+            raise BackendError("The backend does not stop.", f"End the process {connection.pid}.")
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def log_file():
+    """Where a backend that we started writes, and what its worker prints."""
+    return home.log_folder() / "backend.log"
+
+
+def last_log_line() -> str:
+    """The log's last line, or that there is none."""
+    try:
+        lines = log_file().read_text(encoding="utf-8", errors="replace").split("\n")
+    except FileNotFoundError:
+        lines = []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it has said nothing.")
+
+
+def _turn_log() -> None:
+    """Keep one old log, and the new one from growing for ever."""
+    if log_file().exists() and log_file().stat().st_size > LOG_BYTES:
+        os.replace(log_file(), log_file().with_suffix(".log.1"))
+
+
+def _backend_python() -> str:
+    known = home.environments("backend")
+    if not known:
+        raise BackendError(
+            "No backend is installed.",
+            "Run python3 install/run.py setup in the project's folder, or name its Python in the add-on's preferences.",
+        )
+    return known[0].python

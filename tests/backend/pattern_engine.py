@@ -1,0 +1,50 @@
+"""An engine for tests: frames that can be foretold, and every way to go wrong, chosen by words in the prompt."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import numpy as np
+
+from diffusion_as_shader.backend import engines
+from diffusion_as_shader.shared.errors import GenerationError
+from diffusion_as_shader.shared.messages import EngineInfo
+
+NAME = "test_pattern"
+
+
+def pattern(tracking: np.ndarray, index: int, seed: int) -> np.ndarray:
+    """What the engine makes of tracking frame ``index``: u8 [H,W,3]."""
+    return tracking[index] ^ np.uint8((index * 7 + seed) % 256)
+
+
+class PatternEngine:
+    name = NAME
+
+    def capabilities(self) -> EngineInfo:
+        return EngineInfo(name=NAME, title="Test pattern", preview=True)
+
+    def load(self, request) -> None:
+        if "load fails" in request.prompt:
+            raise GenerationError("The pattern cannot be loaded.", "Ask for another.")
+
+    def generate(self, request, signals, *, cancelled):
+        words = dict(part.split("=") for part in request.prompt.split() if "=" in part)
+        yield engines.Preview(np.zeros((1, 16, 16, 3), np.uint8))
+        for index in range(request.frames):
+            if str(index) == words.get("die"):
+                os.kill(os.getpid(), 9)
+            if str(index) == words.get("fail"):
+                raise RuntimeError("the pattern is torn")
+            if str(index) == words.get("hang"):
+                time.sleep(600)
+            wait_until = time.monotonic() + float(words.get("sleep", 0))
+            while time.monotonic() < wait_until and not cancelled():
+                time.sleep(0.005)
+            if cancelled():
+                return
+            if str(index) != words.get("leave"):
+                yield engines.Frame(index, pattern(signals["tracking"], index, request.seed))
+            yield engines.Progress("pattern", index + 1, request.frames)
+        yield engines.Report(used=["tracking"], notes=["A test."], versions={"pattern": "1"})
