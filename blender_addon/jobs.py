@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import bpy
 import numpy as np
 
-from ..shared import backend_process, client, generation, messages
+from ..shared import messages
 from ..shared.camera import camera_path
-from ..shared.errors import Cancelled, DasError, SceneError, UsageError
+from ..shared.errors import Cancelled, SceneError
+from ..shared.generation import generate, reach_backend, told_in
 from ..shared.request import GenerationRequest, check
 from ..shared.take import SIGNAL_NAMES, Take, content_hash
 from ..shared.timeline import sample_frames, video_fps
@@ -28,7 +28,6 @@ from .images import BlenderImages
 from .sequencer import GrowingStrip, colour_space
 
 Purpose = Literal["preview", "track", "generate"]
-SECONDS_TO_CONNECT = 10.0
 
 
 class Step(NamedTuple):
@@ -101,7 +100,7 @@ class Job:
     def _run(self) -> Iterator[None]:
         check(self.request)
         self.take = Take.create(self.folder, self.request, BlenderImages(), bpy.data.filepath)
-        with _told_in(self.take):
+        with told_in(self.take):
             signals = yield from self._prepare()
         if self.purpose == "generate":
             yield from self._generate(signals)
@@ -168,18 +167,21 @@ class Job:
     def _generate(self, signals: dict[str, np.ndarray]) -> Iterator[None]:
         self._report("backend", 0, 1)
         yield
-        with _told_in(self.take):
-            self._check_stop()
-            peer = client.connect(backend_process.ensure_backend(), "Blender", SECONDS_TO_CONNECT)
-        strip = self._strip("frames")
-        try:
-            for event in generation.generate(
-                self.take, peer, signals, patience=self._patience, cancelled=self._stopped
-            ):
+        with told_in(self.take):
+            peer = yield from self._backend()
+        with peer:
+            strip = self._strip("frames")
+            for event in generate(self.take, peer, signals, patience=self._patience, cancelled=self._stopped):
                 self._hear(event, strip)
                 yield
-        finally:
-            peer.close()
+
+    def _backend(self) -> Iterator[None]:
+        for peer in reach_backend("Blender"):
+            self._check_stop()
+            if peer is None:
+                time.sleep(self._patience / 4)
+                yield
+        return peer
 
     def _hear(self, event: messages.Message | None, strip: GrowingStrip | None) -> None:
         if isinstance(event, messages.Progress):
@@ -241,22 +243,3 @@ def _put(signals: dict[str, np.ndarray], index: int, frame: SignalFrame, count: 
         picture = getattr(frame, name)
         stack = signals.setdefault(name, np.empty((count, *picture.shape), picture.dtype))
         stack[index] = picture
-
-
-@contextmanager
-def _told_in(take: Take):
-    """What ends the work is written into the take; a scene or request that cannot be used leaves none."""
-    try:
-        yield
-    except (Cancelled, GeneratorExit, KeyboardInterrupt):
-        generation.give_up_cancelled(take)
-        raise
-    except DasError as error:
-        if isinstance(error, (SceneError, UsageError)) and not take.tracking_file(0).exists():
-            take.discard()
-        else:
-            generation.give_up(take, error)
-        raise
-    except Exception as error:
-        generation.give_up(take, DasError(f"{type(error).__name__}: {error}.", "Report this error."))
-        raise

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from . import client, home, wire
+from . import backend_process, client, home
 from .errors import DasError, UsageError
 from .home import Environment, Room
 from .report import Reporter
@@ -86,13 +86,12 @@ def _environments() -> str:
 
 
 def _running_backend() -> str:
-    if not home.connection_file().exists():
+    connection = backend_process.find_backend()
+    if connection is None:
         return "none; das generate starts one when it is needed"
-    peer = client.connect(wire.read_connection_file(home.connection_file()), "doctor", SECONDS_TO_CONNECT)
-    try:
-        return "engines " + ", ".join(engine.name for engine in peer.engines if engine.available)
-    finally:
-        peer.close()
+    with client.connect(connection, "doctor", SECONDS_TO_CONNECT) as peer:
+        engines = ", ".join(engine.name for engine in peer.engines if engine.available)
+        return f"process {connection.pid} at {connection.address}, engines {engines}"
 
 
 def _others(room: Room) -> list[Environment]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import numpy as np
 
-from . import messages
-from .client import Client
-from .errors import BackendError, Cancelled, DasError, GenerationError
+from . import backend_process, messages
+from .client import Client, connecting
+from .errors import BackendError, Cancelled, DasError, GenerationError, SceneError, UsageError
 from .take import Take, content_hash, failure_of
 
 SECONDS_TO_CANCEL = 5.0
@@ -19,6 +19,27 @@ SECONDS_TO_CANCEL = 5.0
 
 def never() -> bool:
     return False
+
+
+def reach_backend(name: str) -> Iterator[Client | None]:
+    """A client of the backend that runs, or of one that is started, in steps that do not block: None until the last.
+
+    BackendError where none can be had. One that ends just now, as its last lease does, is replaced once.
+    """
+    try:
+        yield from _reach_once(name)
+    except BackendError:
+        if backend_process.find_backend() is not None:
+            raise
+        yield from _reach_once(name)
+
+
+def _reach_once(name: str) -> Iterator[Client | None]:
+    for connection in backend_process.starting():
+        if connection is None:
+            yield None
+        else:
+            yield from connecting(connection, name)
 
 
 def generate(
@@ -38,21 +59,33 @@ def generate(
     a generator closed too early leaves the take cancelled.
     """
     began = time.monotonic()
-    try:
-        _hand_over(take, client, signals, title)
-        yield from _receive(take, client, patience, cancelled)
+    with told_in(take):
+        try:
+            _hand_over(take, client, signals, title)
+            yield from _receive(take, client, patience, cancelled)
+        except BaseException:  # also a generator that is closed: the backend must not work on for nobody
+            client.cancel(take.record.job)
+            raise
         yield messages.Progress(job=take.record.job, phase="video", step=0, total=1, eta=None)
         _finish(take, began)
-    except Cancelled:
+
+
+@contextmanager
+def told_in(take: Take) -> Iterator[None]:
+    """What ends the work is written into the take; a scene or request that cannot be used leaves none."""
+    try:
+        yield
+    except (Cancelled, GeneratorExit, KeyboardInterrupt):
         give_up_cancelled(take)
         raise
     except DasError as error:
-        give_up(take, error)
-        _stop(take, client)
+        if isinstance(error, (SceneError, UsageError)) and not take.tracking_file(0).exists():
+            take.discard()
+        else:
+            give_up(take, error)
         raise
-    except (GeneratorExit, KeyboardInterrupt):
-        _stop(take, client)
-        give_up_cancelled(take)
+    except Exception as error:
+        give_up(take, DasError(f"{type(error).__name__}: {error}.", "Report this error."))
         raise
 
 
@@ -141,12 +174,6 @@ def _finish(take: Take, began: float) -> None:
     take.write_video()
     take.record.timings["video"] = time.monotonic() - started
     take.set_state("done")
-
-
-def _stop(take: Take, client: Client) -> None:
-    """Best effort: a backend that is gone has stopped already."""
-    with suppress(DasError):
-        client.cancel(take.record.job)
 
 
 def _incomplete(take: Take) -> GenerationError:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-from . import backend_process, client, messages, options
-from .errors import UsageError
-from .generation import generate
+from . import messages, options
+from .client import Client
+from .errors import Cancelled, UsageError
+from .generation import generate, reach_backend, told_in
 from .interrupt import cancelled_by_signal
 from .report import Reporter
 from .request import GenerationRequest, check
 from .take import Images, Take
 
 GENERATION_FIELDS = {"engine", "prompt", "negative_prompt", "seed"}
-SECONDS_TO_CONNECT = 10.0
-PATIENCE = 0.2
+PATIENCE = 0.2  # seconds that one look for events may wait
+SECONDS_BETWEEN_LOOKS = 0.05
 
 
 def generate_take(args: argparse.Namespace, reporter: Reporter, images: Images) -> int:
@@ -37,15 +41,25 @@ def run_generation(take: Take, reporter: Reporter) -> None:
     stopped: list[bool] = []
     with cancelled_by_signal(lambda: stopped.append(True)):
         reporter.progress("backend", 0, 1)
-        peer = client.connect(backend_process.ensure_backend(), "das", SECONDS_TO_CONNECT)
-        try:
+        with _backend(take, stopped) as peer:
             for event in generate(take, peer, patience=PATIENCE, cancelled=lambda: bool(stopped)):
                 if isinstance(event, messages.Progress):
                     reporter.progress(event.phase, event.step, event.total, event.eta)
                 elif isinstance(event, messages.Frame):
                     reporter.event("frame", index=event.index, file=take.frame_file(event.index))
-        finally:
-            peer.close()
+
+
+@contextmanager
+def _backend(take: Take, stopped: list[bool]) -> Iterator[Client]:
+    """A client of the backend; a take that gets none is marked failed, or cancelled."""
+    with told_in(take):
+        for peer in reach_backend("das"):
+            if stopped:
+                raise Cancelled("Cancelled while the backend was started.")
+            if peer is None:
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+    with peer:
+        yield peer
 
 
 def tell_result(take: Take, reporter: Reporter) -> None:

@@ -13,6 +13,6 @@ from .scene_file import run_job
 def run(args: argparse.Namespace, reporter: Reporter) -> int:
     if args.target and args.target.is_dir():
         return take_command.generate_take(args, reporter, BlenderImages())
-    take = run_job(args, reporter, args.target, "generate").take
+    take = run_job(args, reporter, args.target, "generate")
     take_command.tell_result(take, reporter)
     return 0

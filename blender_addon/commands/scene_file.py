@@ -12,15 +12,14 @@ from ...shared.errors import SceneError, UsageError
 from ...shared.interrupt import cancelled_by_signal
 from ...shared.report import Reporter
 from ...shared.request import GenerationRequest
-from ...shared.take import new_take_folder
+from ...shared.take import Take, new_take_folder
 from .. import properties
 from ..jobs import Job, Purpose
 
 
 def open_scene(args: argparse.Namespace, file: Path | None) -> bpy.types.Scene:
     """The active scene of ``file``, or of the file that Blender has open. Python in it runs with --scripts only."""
-    if not hasattr(bpy.types.Scene, "das"):  # as a module, where nobody has enabled the add-on
-        properties.register()
+    _register_settings()
     if file is None:
         if not bpy.data.filepath:
             raise SceneError("No .blend file is open.", "Check the path of the file, or save the scene first.")
@@ -37,7 +36,14 @@ def open_scene(args: argparse.Namespace, file: Path | None) -> bpy.types.Scene:
 
 def request_from(args: argparse.Namespace, scene: bpy.types.Scene) -> GenerationRequest:
     """The scene's own settings, changed by the options that were given."""
+    _register_settings()
     return options.changed(properties.request_of(scene), args)
+
+
+def _register_settings() -> None:
+    """Scene.das, as a module, where nobody has enabled the add-on."""
+    if not hasattr(bpy.types.Scene, "das"):
+        properties.register()
 
 
 def output_folder(args: argparse.Namespace) -> Path:
@@ -48,13 +54,10 @@ def output_folder(args: argparse.Namespace) -> Path:
     return new_take_folder(blend.parent / "das", blend.stem)
 
 
-def run_job(args: argparse.Namespace, reporter: Reporter, file: Path | None, purpose: Purpose) -> Job:
-    """The job of a command, run to its end; the first Ctrl-C cancels it."""
+def run_job(args: argparse.Namespace, reporter: Reporter, file: Path | None, purpose: Purpose) -> Take:
+    """The take of a command's job, run to its end; the first Ctrl-C cancels it."""
     scene = open_scene(args, file)
     request = request_from(args, scene)
     job = Job(scene, request, output_folder(args), purpose, tell=lambda step: reporter.progress(*step), patience=0.2)
     with cancelled_by_signal(job.cancel):
-        take = job.run()
-    for sentence in take.record.notes:
-        reporter.note(sentence)
-    return job
+        return job.run()

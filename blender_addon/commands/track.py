@@ -9,7 +9,9 @@ from .scene_file import run_job
 
 
 def run(args: argparse.Namespace, reporter: Reporter) -> int:
-    take = run_job(args, reporter, args.file, "track").take
+    take = run_job(args, reporter, args.file, "track")
+    for sentence in take.record.notes:
+        reporter.note(sentence)
     reporter.result(
         f"{take.folder}\nMake its video with: das generate {take.folder}",
         take=str(take.folder.resolve()),
