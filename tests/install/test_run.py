@@ -1,0 +1,65 @@
+"""install/run.py: wrong input, and the sum over test runs in real processes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from diffusion_as_shader.install import tests as rooms
+from diffusion_as_shader.install.environments import Made
+
+HERE = [Made("one", "backend", Path(sys.executable), None), Made("two", "backend", Path(sys.executable), None)]
+
+
+def run(checkout: Path, *arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, checkout / "install" / "run.py", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_a_missing_scene_is_said_before_anything_is_made(checkout):
+    ended = run(checkout, "demo", "--scene", "no such.blend")
+    assert ended.returncode == 3
+    assert ended.stderr.splitlines() == ["Error: There is no file no such.blend.", "Give the path of a .blend file."]
+    assert ended.stdout == ""
+
+
+def test_wrong_usage_is_code_2(checkout):
+    assert run(checkout, "demo", "--blender", "2.7").returncode == 2
+    assert run(checkout).returncode == 2
+
+
+def suite(folder: Path, **modules: str) -> Path:
+    """A small root with its own test modules."""
+    root = folder / "root"
+    root.mkdir()
+    for name, text in modules.items():
+        (root / f"test_{name}.py").write_text(text)
+    return root
+
+
+def test_counts_add_up_over_environments(tmp_path, capsys):
+    text = "import pytest\ndef test_a(): pass\ndef test_b(): pytest.skip('no')\ndef test_c(): assert 0\n"
+    root = suite(tmp_path, mixed=text)
+    assert rooms.run_tests(root, HERE, ["-p", "no:cacheprovider"], jobs=2) == 1
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1] == "2 passed, 2 failed, 2 skipped"
+    assert out.index("=== one") < out.index("=== two")
+    assert out.count("slowest 10 durations") == 2
+
+
+def test_all_passed_is_code_0_and_each_has_a_home_of_its_own(tmp_path, capsys):
+    text = f"import os, pathlib\ndef test_home(): open({str(tmp_path / 'homes')!r}, 'a').write(os.environ['DAS_HOME'] + '\\n')"
+    assert rooms.run_tests(suite(tmp_path, homes=text), HERE, ["-p", "no:cacheprovider"], jobs=1) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "2 passed, 0 failed, 0 skipped"
+    assert len(set((tmp_path / "homes").read_text().split())) == 2
+
+
+def test_a_run_that_dies_counts_as_failed(tmp_path, capsys):
+    root = suite(tmp_path, dies="import os\ndef test_a(): os._exit(139)")
+    assert rooms.run_tests(root, HERE[:1], ["-p", "no:cacheprovider"], jobs=1) == 1
+    out = capsys.readouterr().out
+    assert "one: pytest ended with code 139" in out
+    assert out.splitlines()[-1] == "0 passed, 1 failed, 0 skipped"
+
+
+def test_no_test_at_all_is_a_failure(tmp_path):
+    assert rooms.run_tests(suite(tmp_path), HERE[:1], [], jobs=1) == 1
