@@ -124,6 +124,9 @@ class Job:
         if picture is not None:
             self.take.write_first_frame(picture)
             signals["first_frame"] = picture
+        self._report("signals", 0, 1)
+        yield
+        self._timed("signals", lambda: self.take.write_signals(signals))
         self.take.save()
         return signals
 
@@ -159,9 +162,6 @@ class Job:
             drawer.close()
         self.take.record.hashes["tracking"] = content_hash(signals["tracking"])
         self.take.record.timings["tracking"] = time.monotonic() - began
-        self._report("signals", 0, 1)
-        yield
-        self._timed("signals", lambda: self.take.write_signals(signals))
         return signals
 
     def _generate(self, signals: dict[str, np.ndarray]) -> Iterator[None]:

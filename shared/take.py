@@ -18,6 +18,7 @@ import hashlib
 import itertools
 import re
 import uuid
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal, Protocol
@@ -208,8 +209,11 @@ class Take:
         chosen = {name: signals[name] for name in SIGNAL_NAMES if name in signals}
 
         def save(partial: Path) -> None:
-            with partial.open("wb") as stream:
-                np.savez(stream, **chosen)
+            # Not np.savez: on a full disk it leaves a ZipFile behind that prints a traceback when it is collected.
+            with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+                for name, array in chosen.items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                        np.lib.format.write_array(entry, array, allow_pickle=False)
 
         self._write(self.folder / "signals.npz", save)
 
