@@ -12,7 +12,6 @@ from ..shared.errors import BackendError
 class AlreadyRunning(BackendError):
     """Another backend holds the lock."""
 
-    exit_code = 4
     kind = "already_running"
 
 
@@ -24,7 +23,7 @@ def lock_instance(file: Path) -> int:
         _lock(handle)
     except OSError:
         os.close(handle)
-        raise AlreadyRunning("A backend of this user runs already.", "Use that one, or stop it first.") from None
+        raise AlreadyRunning("A backend of this user runs already.", "Use that one, or close whatever holds it.") from None
     return handle
 
 

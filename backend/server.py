@@ -76,7 +76,7 @@ class Server:
         self._leases = Leases(options.lease_seconds, clock)
         self._sessions: dict[bytes, Session] = {}
         self._server_keys, self._client_keys, self._worker_keys = (wire.make_keys() for _ in range(3))
-        options.spool.mkdir(parents=True, exist_ok=True)
+        options.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._queue = Queue(options.spool / "queue.sqlite")
         self._context = zmq.asyncio.Context()
         self._clients = self._context.socket(zmq.ROUTER)
@@ -171,13 +171,13 @@ class Server:
         except wire.Malformed as error:
             await self._send(client, _refused(error))
             return
-        if isinstance(message, messages.Heartbeat):
-            if session and not message.answer:
-                await self._send(client, messages.Heartbeat(number=message.number, answer=True))
-        elif isinstance(message, messages.Hello):
+        if isinstance(message, messages.Hello):
             await self._greet(client, message)
         elif session is None:
             await self._send(client, _NO_SESSION)
+        elif isinstance(message, messages.Heartbeat):
+            if not message.answer:
+                await self._send(client, messages.Heartbeat(number=message.number, answer=True))
         elif session.inbox.full():
             await self._send(client, _BUSY)
         else:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from . import client, home, wire
 from .errors import BackendError
@@ -17,15 +19,25 @@ LEASE_SECONDS = 10.0
 SECONDS_TO_START = 60.0
 SECONDS_TO_STOP = 5.0
 SECONDS_BETWEEN_LOOKS = 0.05
+SECONDS_TO_TOUCH = 0.5
 LOG_BYTES = 5 << 20
 
 
 def find_backend() -> wire.ConnectionFile | None:
-    """The connection file of a backend that runs. A file whose process is gone is stale, and left to the next start."""
+    """The connection file of a backend that runs, or None. A stale file is left for the next backend to replace."""
     connection = wire.read_connection(home.connection_file())
-    if connection is None or (connection.is_local and not pid_alive(connection.pid)):
-        return None
-    return connection
+    return connection if connection and _listens(connection) else None
+
+
+def _listens(connection: wire.ConnectionFile) -> bool:
+    """Its process lives and its port is open: a process id may have been given to somebody else since."""
+    if connection.is_local and not pid_alive(connection.pid):
+        return False
+    try:
+        socket.create_connection((connection.host, connection.port), SECONDS_TO_TOUCH).close()
+    except OSError:
+        return False
+    return True
 
 
 def ensure_backend(timeout: float = SECONDS_TO_START) -> wire.ConnectionFile:
@@ -90,7 +102,7 @@ def stop_backend(timeout: float = SECONDS_TO_STOP) -> None:
         time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
-def log_file():
+def log_file() -> Path:
     """Where a backend that we started writes, and what its worker prints."""
     return home.log_folder() / "backend.log"
 

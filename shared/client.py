@@ -48,7 +48,10 @@ def connecting(connection: wire.ConnectionFile, name: str, timeout: float = SECO
                 raise BackendError(client.refusal.message, client.refusal.fix)
             if client.welcome is None:
                 if time.monotonic() > end or client.is_gone():
-                    raise BackendError(f"The backend at {connection.address} does not answer.", LOST_FIX)
+                    raise BackendError(
+                        f"The backend at {connection.address} does not answer.",
+                        f"Try again; if it stays so, end the process {connection.pid} first.",
+                    )
                 yield None
     except BaseException:
         client.abandon()

@@ -18,8 +18,8 @@ from .request import MAX_FRAMES, GenerationRequest
 PROTOCOL_VERSION = 1
 EMPTY = np.zeros(0, np.uint8)
 
-# A uuid4 in hex: safe as a folder's name, and checked before anything sees it.
-JobId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+# A uuid4 in hex: safe as a folder's name. The length is there because $ also matches before a last line feed.
+JobId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$", max_length=32)]
 Index = Annotated[int, msgspec.Meta(ge=0, lt=MAX_FRAMES)]
 Line = Annotated[str, msgspec.Meta(max_length=200)]
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]

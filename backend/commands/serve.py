@@ -7,7 +7,6 @@ import logging
 import signal
 import sys
 from argparse import Namespace
-from pathlib import Path
 
 from ...shared import home
 from ...shared.backend_process import log_file
@@ -49,6 +48,5 @@ def log_to(*handlers: logging.Handler) -> None:
 
 
 def _log_to_file() -> logging.Handler:
-    file: Path = log_file()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    return logging.FileHandler(file, encoding="utf-8")
+    log_file().parent.mkdir(parents=True, exist_ok=True)
+    return logging.FileHandler(log_file(), encoding="utf-8")

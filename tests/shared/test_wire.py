@@ -1,0 +1,133 @@
+"""Arrays cross exactly and uncopied; wrong frames and descriptors are refused; the connection file is private."""
+
+import os
+import stat
+import sys
+
+import msgspec
+import numpy as np
+import pytest
+
+from diffusion_as_shader.shared import messages, wire
+from diffusion_as_shader.shared.request import GenerationRequest
+
+JOB = "a" * 32
+TRACKING = np.arange(24, dtype=np.uint8).reshape(2, 2, 2, 3)
+
+
+def submit(**signals) -> messages.Submit:
+    return messages.Submit(job=JOB, request=GenerationRequest(), signals=signals)
+
+
+def crossed(**signals) -> dict[str, np.ndarray]:
+    frames = [bytes(frame) for frame in wire.encode(submit(**signals))]
+    return wire.decode(frames, messages.ToServer).signals
+
+
+@pytest.mark.parametrize("dtype", ["?", "u1", "u2", "i4", "f2", "f4", "f8", ">f4", ">u2"])
+@pytest.mark.parametrize("shape", [(), (0, 3), (5,), (2, 3, 4, 5)])
+def test_every_dtype_and_shape_crosses_exactly(dtype, shape):
+    array = np.random.default_rng(3).integers(0, 2**15, shape).astype(dtype)
+    back = crossed(a=array)["a"]
+    assert back.shape == shape and back.dtype == array.dtype.newbyteorder("<")
+    np.testing.assert_array_equal(back, array)
+
+
+def test_not_contiguous_arrays_cross():
+    array = np.arange(60).reshape(3, 4, 5).astype(np.float32)
+    back = crossed(turned=array.T, part=array[::2, 1:3])
+    np.testing.assert_array_equal(back["turned"], array.T)
+    np.testing.assert_array_equal(back["part"], array[::2, 1:3])
+
+
+def test_large_arrays_go_in_chunks_of_their_own_memory():
+    array = np.arange(3 * wire.CHUNK_BYTES // 2 + 1, dtype=np.uint16)
+    header, *chunks = wire.encode(submit(a=array))
+    assert [len(chunk) for chunk in chunks] == [wire.CHUNK_BYTES] * 3 + [2]
+    assert all(np.shares_memory(np.frombuffer(chunk, np.uint8), array) for chunk in chunks)
+    back = wire.decode([header, *chunks], messages.ToServer).signals["a"]
+    np.testing.assert_array_equal(back, array)
+    assert not back.flags.writeable
+
+
+def test_an_array_of_one_chunk_is_not_copied_when_received():
+    frames = [bytes(frame) for frame in wire.encode(submit(a=TRACKING))]
+    back = wire.decode(frames, messages.ToServer).signals["a"]
+    assert np.shares_memory(back, np.frombuffer(frames[1], np.uint8))
+
+
+def test_objects_are_never_sent():
+    with pytest.raises(wire.Malformed):
+        wire.encode(submit(a=np.array([{}], dtype=object)))
+
+
+@pytest.mark.parametrize(
+    "head, data",
+    [
+        ({"dtype": "|O", "shape": [1], "chunks": 1}, [b"12345678"]),
+        ({"dtype": "|V1", "shape": [1], "chunks": 1}, [b"1"]),
+        ({"dtype": ">f4", "shape": [1], "chunks": 1}, [b"1234"]),
+        ({"dtype": "|u1", "shape": [2], "chunks": 1}, [b"1"]),
+        ({"dtype": "|u1", "shape": [2], "chunks": 1}, [b"123"]),
+        ({"dtype": "|u1", "shape": [2], "chunks": 1}, []),
+        ({"dtype": "|u1", "shape": [2], "chunks": 1}, [b"12", b"12"]),
+        ({"dtype": "|u1", "shape": [2], "chunks": 2}, [b"12"]),
+        ({"dtype": "|u1", "shape": [2**62, 4], "chunks": 1}, [b""]),
+        ({"dtype": "|u1", "shape": [2**40], "chunks": 0}, []),
+        ({"dtype": "|u1", "shape": [-1, -2], "chunks": 1}, [b"12"]),
+        ({"dtype": "|u1", "shape": [1] * 33, "chunks": 1}, [b"1"]),
+        ({"dtype": "|u1", "shape": [2.5], "chunks": 1}, [b"12"]),
+        ({"dtype": "|u1", "shape": [1], "chunks": -1}, []),
+        ({"dtype": "|u1", "shape": [0], "chunks": 2**60}, []),
+        ({"shape": [1], "chunks": 1}, [b"1"]),
+        (7, [b"1"]),
+    ],
+)
+def test_descriptors_are_checked_before_anything_is_made(head, data):
+    raw = msgspec.msgpack.encode({"type": "submit", "job": JOB, "request": {}, "signals": {"a": head}})
+    with pytest.raises(wire.Malformed):
+        wire.decode([raw, *data], messages.ToServer)
+
+
+@pytest.mark.parametrize("frames", [[], [b""], [b"\xc1"], [b"\x91" * 5000], [b"x" * (wire.MAX_HEADER_BYTES + 1)]])
+def test_frames_that_hold_no_message(frames):
+    with pytest.raises(wire.Malformed):
+        wire.decode(frames, messages.ToServer)
+
+
+# ---- the connection file
+
+
+def connection(**changes) -> wire.ConnectionFile:
+    fields = dict(
+        protocol=1, host="127.0.0.1", port=5, server_public="s", client_public="p", client_secret="x", pid=1, machine="m",
+        started=1.5,
+    )
+    return wire.ConnectionFile(**(fields | changes))
+
+
+def test_connection_file_round_trip(tmp_path):
+    wire.write_connection(connection(), tmp_path / "new" / "connection.json")
+    assert wire.read_connection(tmp_path / "new" / "connection.json") == connection()
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["connection.json"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has the profile's access list instead of a mode")
+def test_connection_file_is_its_users_alone_whatever_the_umask(tmp_path):
+    before = os.umask(0)
+    try:
+        (tmp_path / "connection.json").write_text("an old one, open to all")
+        wire.write_connection(connection(), tmp_path / "connection.json")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "connection.json").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"{", b"\xff\xfe", b'{"protocol": "one"}'])
+def test_a_connection_file_of_another_form_is_none(tmp_path, content):
+    (tmp_path / "connection.json").write_bytes(content)
+    assert wire.read_connection(tmp_path / "connection.json") is None
+
+
+def test_no_connection_file(tmp_path):
+    assert wire.read_connection(tmp_path / "connection.json") is None
