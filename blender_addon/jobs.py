@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -133,7 +134,7 @@ class Job:
     def _capture(self) -> Capture:
         scene = self._find(self._scene)
         captured = capture(scene, self.request, progress=self._teller("capture"), cancelled=self._stopped)
-        self.take.note(f"Captured by {captured.way}.")
+        self.take.note(f"Captured {'in place' if captured.way == 'in place' else 'through a copy of the scene'}.")
         for sentence in captured.notes:
             self.take.note(sentence)
         self.take.record.versions["blender"] = bpy.app.version_string
@@ -171,9 +172,11 @@ class Job:
             peer = yield from self._backend()
         with peer:
             strip = self._strip("frames")
-            for event in generate(self.take, peer, signals, patience=self._patience, cancelled=self._stopped):
-                self._hear(event, strip)
-                yield
+            events = generate(self.take, peer, signals, patience=self._patience, cancelled=self._stopped)
+            with closing(events):
+                for event in events:
+                    self._hear(event, strip)
+                    yield
 
     def _backend(self) -> Iterator[None]:
         for peer in reach_backend("Blender"):

@@ -51,26 +51,23 @@ class _StartsJob:
 
 
 class DAS_OT_preview_tracking(_StartsJob, bpy.types.Operator):
-    """Draw the tracking video of the range and show it as a strip, without generating anything."""
-
     bl_idname = "das.preview_tracking"
     bl_label = "Preview tracking"
+    bl_description = "Draw the tracking video of the range and show it as a strip, without generating anything"
     purpose = "preview"
 
 
 class DAS_OT_generate(_StartsJob, bpy.types.Operator):
-    """Make the video: capture the range, draw its tracking, and let the engine's frames grow as a strip."""
-
     bl_idname = "das.generate"
     bl_label = "Generate"
+    bl_description = "Make the video: capture the range, draw its tracking, and let the engine's frames grow as a strip"
     purpose = "generate"
 
 
 class DAS_OT_cancel(bpy.types.Operator):
-    """Stop the running job. What has arrived stays in its take, which can be taken up again."""
-
     bl_idname = "das.cancel"
     bl_label = "Cancel"
+    bl_description = "Stop the running job. What has arrived stays in its take, which can be taken up again"
     bl_options = {"REGISTER"}
 
     @classmethod

@@ -1,0 +1,117 @@
+"""The panel, drawn into a layout that writes down what it is asked for."""
+
+import pytest
+
+bpy = pytest.importorskip("bpy", reason="needs Blender")
+
+from diffusion_as_shader import blender_addon
+from diffusion_as_shader.blender_addon import preferences, properties
+from diffusion_as_shader.blender_addon.jobs import Job
+from diffusion_as_shader.blender_addon.panels import CLASSES
+from diffusion_as_shader.blender_addon.runner import runner
+
+from .scenes import REQUEST, moving_cube
+
+
+class Layout:
+    """Every call of a UILayout, in order; a wrong property or operator raises as Blender's own would."""
+
+    def __init__(self, seen=None):
+        object.__setattr__(self, "seen", [] if seen is None else seen)
+
+    def __setattr__(self, name, value):
+        assert name in bpy.types.UILayout.bl_rna.properties, name
+
+    def prop(self, data, name, **options):
+        self._check("prop", options)
+        assert name in data.bl_rna.properties, name
+        self.seen.append(name)
+
+    def operator(self, name, **options):
+        self._check("operator", options)
+        group, _, operator = name.partition(".")
+        getattr(getattr(bpy.ops, group), operator).get_rna_type()
+        self.seen.append(name)
+
+    def label(self, **options):
+        self._check("label", options)
+        self.seen.append(options["text"])
+
+    def progress(self, **options):
+        self._check("progress", options)
+        assert 0 <= options["factor"] <= 1
+        self.seen.append(options["text"])
+
+    def _nested(self, **options):
+        return Layout(self.seen)
+
+    row = column = box = _nested
+
+    def _check(self, function, options):
+        known = bpy.types.UILayout.bl_rna.functions[function].parameters
+        assert set(options) <= set(known.keys()), options
+        if "icon" in options:
+            assert options["icon"] in known["icon"].enum_items
+
+
+@pytest.fixture
+def scene():
+    if hasattr(bpy.types.Scene, "das"):
+        properties.unregister()
+    blender_addon.register()
+    yield moving_cube()
+    blender_addon.unregister()
+    runner.message = runner.fix = ""
+
+
+def drawn(draws=CLASSES) -> list[str]:
+    layout = Layout()
+    for panel in draws:
+        holder = type("Drawn", (), {"layout": layout, "_columns": panel._columns})()
+        panel.draw(holder, bpy.context)
+    return layout.seen
+
+
+def test_every_panel_is_a_tab_of_the_viewport(scene):
+    for panel in CLASSES:
+        assert (panel.bl_space_type, panel.bl_region_type, panel.bl_category) == ("VIEW_3D", "UI", "DaS")
+        assert hasattr(bpy.types, panel.bl_idname)
+
+
+def test_what_is_needed_is_there(scene):
+    seen = drawn()
+    for wanted in ("prompt", "engine", "range", "first_frame", "das.preview_tracking", "das.generate", "width", "seed"):
+        assert wanted in seen
+    assert not {"start", "end", "das.cancel", "first_frame_path", "first_frame_samples"} & set(seen)
+
+
+def test_more_is_asked_only_where_it_matters(scene):
+    scene.das.range, scene.das.first_frame = "custom", "file"
+    assert {"start", "end", "first_frame_path"} <= set(drawn())
+    scene.das.first_frame = "cycles"
+    assert "first_frame_samples" in drawn()
+
+
+def test_progress_and_cancel_while_a_job_runs(scene, tmp_path):
+    runner.start(Job(scene, REQUEST, tmp_path / "take", "preview"))
+    runner.step()
+    seen = drawn()
+    assert "Capture 0/9" in seen and "das.cancel" in seen
+    runner.close()
+    assert "das.cancel" not in drawn()
+
+
+def test_how_the_last_job_ended(scene, tmp_path):
+    scene.camera = None
+    runner.start(Job(scene, REQUEST, tmp_path / "take", "preview"))
+    while runner.step():
+        pass
+    seen = drawn()
+    assert runner.failed and "no camera" in runner.message and {runner.message, runner.fix} <= set(seen)
+
+
+def test_preferences_draw(scene):
+    layout = Layout()
+    holder = type("Drawn", (), {"layout": layout, "bl_rna": preferences.DasPreferences.bl_rna})()
+    preferences.DasPreferences.draw(holder, bpy.context)
+    assert layout.seen[0] == "takes_folder" and "ackend" in layout.seen[1]
