@@ -1,0 +1,146 @@
+"""The worker: what goes wrong in it ends its job with kind and fix, never the server."""
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+
+import numpy as np
+import pytest
+from conftest import assert_frames, expected_frames, follow, make_request, make_signals, submit, until
+
+from diffusion_as_shader.backend.spool import JobFolder
+from diffusion_as_shader.backend.worker_process import how_it_ended
+from diffusion_as_shader.shared import messages
+from diffusion_as_shader.shared.processes import pid_alive
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and ps")
+
+
+def worker_pid(backend) -> int:
+    """The backend's child."""
+    answer = subprocess.run(["ps", "-o", "pid=", "--ppid", str(backend.process.pid)], capture_output=True, text=True)
+    return int(answer.stdout.split()[0])
+
+
+def test_progress_frames_and_what_the_engine_told(peer):
+    events = follow(peer, submit(peer, "sleep=0.02"))
+    assert [type(event) for event in events[:2]] == [messages.Accepted, messages.Preview]
+    assert_frames(events, expected_frames("sleep=0.02"))
+    progress = [event for event in events if isinstance(event, messages.Progress)]
+    assert (progress[-1].step, progress[-1].total, progress[-1].phase) == (9, 9, "pattern")
+    assert all(entry.eta is not None and 0 <= entry.eta < 60 for entry in progress[1:])
+    done = events[-1]
+    assert done.used == ["tracking"] and done.notes == ["A test."]
+    assert done.versions["pattern"] == "1" and "numpy" in done.versions
+    assert set(done.timings) == {"load", "generate"}
+
+
+@pytest.mark.parametrize(
+    "prompt, kind, said",
+    [
+        ("load fails", "generation", "cannot be loaded"),
+        ("fail=3", "engine", "the pattern is torn"),
+        ("leave=4", "generation", "8 of 9 frames"),
+    ],
+)
+def test_a_failing_engine_fails_its_job_only(peer, prompt, kind, said):
+    failed = follow(peer, submit(peer, prompt))[-1]
+    assert (failed.kind, bool(failed.fix)) == (kind, True)
+    assert said in failed.message
+    assert_frames(follow(peer, submit(peer)), expected_frames())
+
+
+@posix
+def test_a_worker_that_dies_fails_its_job_and_the_next_one_runs(own_backend):
+    with own_backend.connect() as peer:
+        first, second = submit(peer, "die=3"), submit(peer, seed=4)
+        events = follow(peer, first)
+        failed = events[-1]
+        assert failed.kind == "worker_died" and "SIGKILL" in failed.message and failed.fix
+        assert 0 < len([event for event in events if isinstance(event, messages.Frame)]) <= 3
+        assert_frames(follow(peer, second), expected_frames(seed=4))
+        assert peer.status(first).failure == failed
+
+
+@posix
+def test_kill_9_of_the_worker_in_the_middle_of_a_job_and_retry(own_backend):
+    with own_backend.connect() as peer:
+        job = submit(peer, "sleep=0.03", frames=25)
+        before = follow(peer, job, last=messages.Frame)
+        os.kill(worker_pid(own_backend), signal.SIGKILL)
+        before += follow(peer, job)
+        assert before[-1].kind == "worker_died"
+        peer.retry(job)
+        after = follow(peer, job)
+        assert isinstance(after[0], messages.Accepted) and isinstance(after[-1], messages.Done)
+        assert_frames(before + after, expected_frames("sleep=0.03", frames=25))
+
+
+@posix
+def test_cancel_of_a_worker_that_does_not_heed(own_backend):
+    with own_backend.connect() as peer:
+        job = submit(peer, "hang=2")
+        follow(peer, job, last=messages.Frame)
+        peer.cancel(job)
+        assert isinstance(follow(peer, job)[-1], messages.Cancelled)
+        assert_frames(follow(peer, submit(peer)), expected_frames())
+
+
+@posix
+def test_the_worker_goes_with_a_server_that_is_killed(own_backend):
+    with own_backend.connect() as peer:
+        follow(peer, submit(peer, "hang=2"), last=messages.Frame)
+        pid = worker_pid(own_backend)
+        assert pid_alive(pid)
+        own_backend.kill()
+        until(lambda: not pid_alive(pid))
+
+
+def test_how_it_ended():
+    assert how_it_ended(3) == "with code 3"
+    if sys.platform != "win32":
+        assert how_it_ended(-9) == "by signal SIGKILL"
+
+
+# ---- the spool
+
+
+def test_signals_are_spooled_whole_and_mapped(tmp_path):
+    folder, signals = JobFolder(tmp_path / uuid.uuid4().hex), make_signals(make_request())
+    folder.write_signals(signals)
+    mapped = folder.read_signals()
+    assert sorted(mapped) == sorted(signals)
+    for name, array in signals.items():
+        assert isinstance(mapped[name], np.memmap)
+        np.testing.assert_array_equal(mapped[name], array)
+        with pytest.raises(ValueError):
+            mapped[name][...] = 0
+    assert sorted(file.name for file in folder.folder.iterdir()) == ["signals"]
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    folder, signals = JobFolder(tmp_path / "job"), make_signals(make_request())
+
+    def full(*_args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError):
+        folder.write_signals(signals)
+    with pytest.raises(OSError):
+        folder.write_frame(3, signals["first_frame"])
+    assert not folder.has_signals() and folder.frame_indices() == []
+    assert [file for file in folder.folder.rglob("*") if file.is_file()] == []
+
+
+def test_frames_stay_until_they_are_dropped(tmp_path):
+    folder, pixels = JobFolder(tmp_path / "job"), make_signals(make_request())["first_frame"]
+    assert folder.frame_indices() == []
+    for index in (8, 0, 3):
+        folder.write_frame(index, pixels)
+    folder.drop_frame(3)
+    folder.drop_frame(3)
+    assert folder.frame_indices() == [0, 8]
+    np.testing.assert_array_equal(folder.read_frame(8), pixels)
