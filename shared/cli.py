@@ -199,6 +199,7 @@ def _add_scene_commands(add, blender: argparse.ArgumentParser) -> None:
     _add_scene_file(track)
     track.add_argument("-o", dest="output", type=Path, metavar="TAKE", help="a new folder (default: beside the file)")
     add_capture_options(track)
+    add_generation_options(track)
 
     camera = add("camera", "Write a scene's camera path as camera.json.", blender)
     _add_scene_file(camera)
@@ -216,6 +217,7 @@ def _add_scene_commands(add, blender: argparse.ArgumentParser) -> None:
     demo.add_argument("--scene", type=Path, metavar="FILE", help="a .blend file instead of the example scene")
     demo.add_argument("-o", dest="output", type=Path, metavar="FOLDER", help="where to put it all")
     add_capture_options(demo)
+    add_generation_options(demo)
 
 
 def _add_backend_commands(add, blender: argparse.ArgumentParser) -> None:

@@ -97,7 +97,10 @@ def _running_backend() -> str:
 def _others(room: Room) -> list[Environment]:
     """Every known Python but this one."""
     here = Path(sys.executable)
-    known = home.environments("backend") + home.environments("blender")
+    try:
+        known = home.environments("backend") + home.environments("blender")
+    except UsageError:
+        return []  # a finding already, under "environments"
     return [entry for entry in known if entry.room != room or Path(entry.python) != here]
 
 
