@@ -7,11 +7,9 @@ from bpy.props import BoolProperty, EnumProperty, IntProperty, PointerProperty, 
 
 from ..shared.errors import UsageError
 from ..shared.request import MODEL_FRAMES, MODEL_SIZE, FirstFrame, GenerationRequest
+from .preferences import ENGINES, default_engine
 
-ENGINES = [
-    ("projection", "Projection", "Warps the first frame along the tracking; needs no weights and takes seconds"),
-    ("das", "Diffusion as Shader", "The video diffusion model; needs its weights and a strong graphics card"),
-]
+DEFAULT_ENGINE = "default"
 RANGES = [
     ("scene", "Scene", "The scene's frame range"),
     ("preview", "Preview", "The preview range of the timeline"),
@@ -38,7 +36,11 @@ class DasSettings(bpy.types.PropertyGroup):
 
     prompt: StringProperty(name="Prompt", description="What the video shows, in words")
     negative_prompt: StringProperty(name="Negative prompt", description="What the video must not show")
-    engine: EnumProperty(name="Engine", description="What makes the video", items=ENGINES, default="projection")
+    engine: EnumProperty(
+        name="Engine",
+        description="What makes the video",
+        items=[(DEFAULT_ENGINE, "Default", "The engine that the add-on's preferences name"), *ENGINES],
+    )
     range: EnumProperty(name="Range", description="Which frames of the scene become the video", items=RANGES)
     start: IntProperty(name="Start", description="The first frame of the custom range", default=1)
     end: IntProperty(name="End", description="The last frame of the custom range", default=MODEL_FRAMES)
@@ -65,7 +67,7 @@ def request_of(scene: bpy.types.Scene) -> GenerationRequest:
     settings = scene.das
     start, end = frame_range(scene)
     return GenerationRequest(
-        engine=settings.engine,
+        engine=default_engine() if settings.engine == DEFAULT_ENGINE else settings.engine,
         prompt=settings.prompt,
         negative_prompt=settings.negative_prompt,
         seed=settings.seed,

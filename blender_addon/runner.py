@@ -13,7 +13,7 @@ from bpy.app.handlers import persistent
 from ..shared.errors import Cancelled, DasError
 from .jobs import Job, Step
 
-SECONDS_BETWEEN_STEPS = 0.05
+SECONDS_BETWEEN_STEPS = 0.01
 SECONDS_WHILE_BLENDER_RENDERS = 0.5
 
 
@@ -77,8 +77,10 @@ class Runner:
         # Strips must not be added while Blender renders, and a first frame cannot be rendered then.
         if bpy.app.is_job_running("RENDER"):
             return SECONDS_WHILE_BLENDER_RENDERS
+        before = self.progress
         going_on = self.step()
-        redraw()
+        if not going_on or self.progress != before:
+            redraw()
         return SECONDS_BETWEEN_STEPS if going_on else None
 
 
@@ -86,11 +88,12 @@ runner = Runner()
 
 
 def redraw() -> None:
-    """Let the panels show what has changed."""
+    """Let sidebars and Sequencers show what has changed; the viewport itself has not."""
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
-            if area.type in {"VIEW_3D", "SEQUENCE_EDITOR"}:
-                area.tag_redraw()
+            for region in area.regions:
+                if (area.type, region.type) == ("VIEW_3D", "UI") or area.type == "SEQUENCE_EDITOR":
+                    region.tag_redraw()
 
 
 @persistent

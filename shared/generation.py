@@ -107,8 +107,9 @@ def _hand_over(take: Take, client: Client, signals: dict[str, np.ndarray] | None
         return
     if take.record.state != "prepared":
         take.record.job = uuid.uuid4().hex
-    signals = take.read_signals() if signals is None else signals
-    take.record.hashes.update({name: content_hash(signals[name]) for name in ("tracking", "first_frame")})
+    if signals is None:
+        signals = take.read_signals()
+        take.record.hashes.update({name: content_hash(signals[name]) for name in ("tracking", "first_frame")})
     take.set_state("queued")
     client.submit(take.record.job, take.record.request, signals, title or take.folder.name)
 

@@ -11,7 +11,7 @@ from typing import TextIO
 
 from .errors import DasError
 
-BAR_WIDTH = 28
+BAR_WIDTH, LINE_WIDTH = 28, 79
 SECONDS_BETWEEN_LINES = 3.0
 
 
@@ -33,7 +33,8 @@ class Reporter:
         text = f"{phase:<14} {step}/{total}" + (f", about {eta:.0f} s left" if eta else "")
         if self.terminal:
             filled = BAR_WIDTH * step // max(total, 1)
-            self._write(self.err, f"\r\x1b[K[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {text}", end="")
+            bar = f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {text}"
+            self._write(self.err, f"\r{bar:<{LINE_WIDTH}}", end="")
             self._line_open = True
         elif self._is_due(phase, step >= total):
             self._write(self.err, text)

@@ -40,7 +40,7 @@ class _StartsJob:
 
     def _job(self, context: bpy.types.Context) -> Job:
         request = check(request_of(context.scene))
-        parent = takes_folder(context)
+        parent = takes_folder()
         if parent is None:
             raise UsageError("This .blend has no place yet.", "Save it, or choose a takes folder in the add-on's preferences.")
         name = Path(bpy.data.filepath).stem or "untitled"

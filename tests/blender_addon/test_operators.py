@@ -55,7 +55,7 @@ def test_register_twice_leaves_nothing():
     before, handlers = set(dir(bpy.types)), list(bpy.app.handlers.load_pre)
     for _ in range(2):
         blender_addon.register()
-        assert bpy.context.scene.das.engine == "projection" and hasattr(bpy.types, "DAS_PT_sidebar")
+        assert properties.request_of(bpy.context.scene).engine == "projection" and hasattr(bpy.types, "DAS_PT_sidebar")
         blender_addon.unregister()
         assert set(dir(bpy.types)) == before
         assert not hasattr(bpy.types.Scene, "das") and list(bpy.app.handlers.load_pre) == handlers

@@ -114,4 +114,4 @@ def test_preferences_draw(scene):
     layout = Layout()
     holder = type("Drawn", (), {"layout": layout, "bl_rna": preferences.DasPreferences.bl_rna})()
     preferences.DasPreferences.draw(holder, bpy.context)
-    assert layout.seen[0] == "takes_folder" and "ackend" in layout.seen[1]
+    assert layout.seen[:2] == ["takes_folder", "engine"] and "ackend" in layout.seen[2]
