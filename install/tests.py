@@ -39,7 +39,7 @@ class TestRun:
         self.results = folder / "results.xml"
         register([each.entry() for each in made], folder / "home")
         command = [
-            str(one.python), "-m", "pytest", "--durations=10", "--color=yes" if sys.stdout.isatty() else "--color=no",
+            str(one.python), "-m", "pytest", "-rfEs", "--durations=10", f"--color={'yes' if sys.stdout.isatty() else 'no'}",
             f"--basetemp={folder / 'temp'}", f"--junitxml={self.results}", *arguments,
         ]  # fmt: skip
         environment = {**clean_environment(), "DAS_TEST_ROOM": one.room, "DAS_HOME": str(folder / "home")}
@@ -80,7 +80,7 @@ def run_tests(root: Path, made: Sequence[Made], arguments: Sequence[str], jobs: 
     """Test each environment, ``jobs`` at a time, print each run's output whole and in order; 1 if anything failed."""
     start = time.monotonic()
     waiting, running, total = list(made), [], Counts()
-    with tempfile.TemporaryDirectory(prefix="das-test-") as temporary:
+    with tempfile.TemporaryDirectory(prefix="das-test-", ignore_cleanup_errors=True) as temporary:
         try:
             while waiting or running:
                 while waiting and len(running) < max(jobs, 1):

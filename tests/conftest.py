@@ -25,17 +25,24 @@ def room() -> str:
     return os.environ.get("DAS_TEST_ROOM", default)
 
 
-def pytest_ignore_collect(collection_path, config):
-    parts = collection_path.relative_to(HERE).parts if collection_path.is_relative_to(HERE) else ()
-    if not parts or collection_path.name == "conftest.py" or (len(parts) == 1 and collection_path.is_file()):
-        return None
-    if parts[0] not in FOLDERS[room()]:
+def runs_here(path: Path) -> bool:
+    """Whether a file or folder of tests belongs to this environment."""
+    parts = path.relative_to(HERE).parts if path.is_relative_to(HERE) else ()
+    if not parts or path.name == "conftest.py" or (len(parts) == 1 and path.is_file()):
         return True
+    if parts[0] != "end_to_end" or path.suffix != ".py":
+        return parts[0] in FOLDERS[room()]
     # Read, not imported: a module for Blender may import bpy in its first line.
-    if parts[0] == "end_to_end" and collection_path.suffix == ".py":
-        wanted = "backend" if FOR_BACKEND.search(collection_path.read_text(encoding="utf-8")) else "blender"
-        return True if wanted != room() else None
-    return None
+    return room() == ("backend" if FOR_BACKEND.search(path.read_text(encoding="utf-8")) else "blender")
+
+
+def pytest_ignore_collect(collection_path, config):
+    return None if runs_here(collection_path) else True
+
+
+def pytest_configure(config):
+    """What is named on the command line is not asked about above."""
+    config.args[:] = [one for one in config.args if runs_here(Path(one.split("::")[0]).resolve())]
 
 
 @pytest.fixture(scope="session")
