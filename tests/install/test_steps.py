@@ -53,7 +53,7 @@ def test_interrupted_it_ends_its_child(checkout, tmp_path, number):
     assert outer.returncode == 130
     assert "Traceback" not in said and "Stopped" in said
     with pytest.raises(ProcessLookupError):
-        os.kill(inner, 0)
+        os.kill(inner, signal.SIGKILL)
 
 
 def read(path: Path) -> str:
