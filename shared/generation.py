@@ -105,8 +105,8 @@ def _hand_over(take: Take, client: Client, signals: dict[str, np.ndarray] | None
     """Take up a job that the backend still has, or submit the take."""
     if take.record.state in ("queued", "running") and _attach(take, client):
         return
-    if take.record.state != "prepared":
-        take.record.job = uuid.uuid4().hex
+    # A new id each time: a folder that was copied before it was generated from would bring its twin's along.
+    take.record.job = uuid.uuid4().hex
     if signals is None:
         signals = take.read_signals()
         take.record.hashes.update({name: content_hash(signals[name]) for name in ("tracking", "first_frame")})
@@ -115,15 +115,13 @@ def _hand_over(take: Take, client: Client, signals: dict[str, np.ndarray] | None
 
 
 def _attach(take: Take, client: Client) -> bool:
+    """Let the backend send what is missing; False where it no longer has the job, or has given it up."""
     missing = set(take.missing_frames())
     have = [index for index in range(take.record.request.frames) if index not in missing]
     try:
-        client.attach(take.record.job, have)
-    except BackendError:
-        raise
-    except DasError:  # another backend than the one that had it, or its spool is gone
+        return client.attach(take.record.job, have).state not in ("failed", "cancelled")
+    except UsageError:
         return False
-    return True
 
 
 def _receive(take: Take, client: Client, patience: float, cancelled: Callable[[], bool]):

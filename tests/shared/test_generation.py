@@ -36,16 +36,17 @@ class Backend:
 
     def __init__(self, *plays, knows=()):
         self.plays = list(plays)
-        self.knows = set(knows)  # jobs that it still has
+        self.knows, self.state = set(knows), "running"  # jobs that it still has, and how they stand there
         self.submitted, self.attached, self.acknowledged, self.cancelled = [], [], [], []
 
     def submit(self, job, request, signals, title=""):
         self.submitted.append((job, sorted(signals), title))
 
     def attach(self, job, have):
-        if job not in self.knows:
+        if job not in self.knows and job not in [sent[0] for sent in self.submitted]:
             raise UsageError("There is no such job.", "Submit it.")
         self.attached.append(have)
+        return messages.JobInfo(job=job, state=self.state, title="", engine="projection", frames=COUNT)
 
     def wait(self, job, timeout):
         return bool(self.plays)
@@ -156,7 +157,7 @@ def test_an_interrupted_take_fetches_only_what_is_missing(take):
     assert arrived(take) == [200, 201, 2, 3, 4, 205, 6, 7, 8] and take.record.state == "done"
 
 
-@pytest.mark.parametrize("state", ["running", "failed", "cancelled"])
+@pytest.mark.parametrize("state", ["prepared", "running", "failed", "cancelled"])
 def test_what_the_backend_has_forgotten_is_submitted_anew(take, state):
     take.set_state(state)
     job = take.record.job
@@ -166,10 +167,17 @@ def test_what_the_backend_has_forgotten_is_submitted_anew(take, state):
     assert take.record.state == "done" and take.record.failure is None
 
 
+def test_what_the_backend_has_given_up_is_submitted_anew(take):
+    take.set_state("running")
+    backend = Backend([frame(index) for index in range(COUNT)], [done], knows=[take.record.job])
+    backend.state = "cancelled"
+    play(take, backend)
+    assert len(backend.submitted) == 1 and take.record.state == "done"
+
+
 def test_frames_lost_on_the_way_are_fetched_once(take):
-    knows = [take.record.job]
     some = [frame(index) for index in range(COUNT - 1)]
-    backend = Backend([*some, done], [frame(8), done], knows=knows)
+    backend = Backend([*some, done], [frame(8), done])
     play(take, backend)
     assert backend.attached == [list(range(8))] and take.record.state == "done"
 
@@ -177,7 +185,7 @@ def test_frames_lost_on_the_way_are_fetched_once(take):
 def test_frames_that_never_come_are_a_failure(take):
     some = [frame(index) for index in range(COUNT - 1)]
     with pytest.raises(GenerationError, match="without 1 of 9 frames"):
-        play(take, Backend([*some, done], [done], knows=[take.record.job]))
+        play(take, Backend([*some, done], [done]))
     assert take.record.state == "failed"
 
 
