@@ -160,6 +160,7 @@ class Jobs:
             case messages.Ready():
                 self.engines, self.worker.ready = message.engines, True
                 self.worker_known.set()
+                log.info("worker %d is ready", message.pid)
                 await self.run_next()
             case messages.Progress():
                 self._progress[message.job] = message

@@ -40,7 +40,7 @@ class Malformed(DasError):
     kind = "malformed"
 
 
-class ArrayHead(msgspec.Struct, forbid_unknown_fields=False):
+class ArrayHead(msgspec.Struct):
     """What stands in the message for an array."""
 
     dtype: str

@@ -1,8 +1,8 @@
 """The worker: what goes wrong in it ends its job with kind and fix, never the server."""
 
 import os
+import re
 import signal
-import subprocess
 import sys
 import uuid
 
@@ -15,13 +15,12 @@ from diffusion_as_shader.backend.worker_process import how_it_ended
 from diffusion_as_shader.shared import messages
 from diffusion_as_shader.shared.processes import pid_alive
 
-posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and ps")
+posix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
 
 def worker_pid(backend) -> int:
-    """The backend's child."""
-    answer = subprocess.run(["ps", "-o", "pid=", "--ppid", str(backend.process.pid)], capture_output=True, text=True)
-    return int(answer.stdout.split()[0])
+    """The process of the worker that the log names last."""
+    return int(re.findall(r"worker (\d+) is ready", backend.output())[-1])
 
 
 def test_progress_frames_and_what_the_engine_told(peer):

@@ -72,6 +72,7 @@ def test_objects_are_never_sent():
         ({"dtype": "|u1", "shape": [2], "chunks": 1}, []),
         ({"dtype": "|u1", "shape": [2], "chunks": 1}, [b"12", b"12"]),
         ({"dtype": "|u1", "shape": [2], "chunks": 2}, [b"12"]),
+        ({"dtype": "|u1", "shape": [1000], "chunks": 2}, [b"12", b"34"]),
         ({"dtype": "|u1", "shape": [2**62, 4], "chunks": 1}, [b""]),
         ({"dtype": "|u1", "shape": [2**40], "chunks": 0}, []),
         ({"dtype": "|u1", "shape": [-1, -2], "chunks": 1}, [b"12"]),
