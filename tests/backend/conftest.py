@@ -92,11 +92,23 @@ def backend(tmp_path_factory):
 
 
 @pytest.fixture
-def own_backend(tmp_path):
+def start_backend(tmp_path):
+    """Starts backends that a test may ruin, all in one home; what is left of them is stopped."""
+    started = []
+
+    def start(lease: float | None = None) -> Backend:
+        started.append(Backend(tmp_path, lease))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.stop()
+
+
+@pytest.fixture
+def own_backend(start_backend):
     """A backend that a test may ruin."""
-    running = Backend(tmp_path)
-    yield running
-    running.stop()
+    return start_backend()
 
 
 @pytest.fixture

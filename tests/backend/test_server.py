@@ -237,37 +237,33 @@ def test_one_backend_a_user(backend):
     assert backend.process.poll() is None
 
 
-def test_a_leased_backend_goes_with_its_last_client(tmp_path):
-    leased = Backend(tmp_path, lease=10)
+def test_a_leased_backend_goes_with_its_last_client(start_backend):
+    leased = start_backend(lease=10)
     one, two = leased.connect("one"), leased.connect("two")
     one.close()
     assert two.list() == []
     assert leased.process.poll() is None
     two.close()
     assert leased.process.wait(SECONDS) == 0
-    assert not (tmp_path / "connection.json").exists()
+    assert not (leased.folder / "connection.json").exists()
 
 
-def test_a_leased_backend_goes_after_its_client_has_vanished_and_keeps_the_job(tmp_path):
-    leased = Backend(tmp_path, lease=0.5)
+def test_a_leased_backend_goes_after_its_client_has_vanished_and_keeps_the_job(start_backend):
+    leased = start_backend(lease=0.5)
     crashing = leased.connect()
     job = submit(crashing, "sleep=0.2", frames=49)
     follow(crashing, job, last=messages.Frame)
     crashing.abandon()
     assert leased.process.wait(SECONDS) == 0
-    again = Backend(tmp_path)
-    try:
-        with again.connect() as peer:
-            assert peer.status(job).state in ("queued", "running")
-            peer.cancel(job)
-            until(lambda: peer.status(job).state == "cancelled")
-    finally:
-        again.stop()
+    with start_backend().connect() as peer:
+        assert peer.status(job).state in ("queued", "running")
+        peer.cancel(job)
+        until(lambda: peer.status(job).state == "cancelled")
 
 
-def test_a_silent_client_keeps_its_lease(tmp_path):
+def test_a_silent_client_keeps_its_lease(start_backend):
     """Blender's main thread may render for long: ZeroMQ's thread answers for it."""
-    leased = Backend(tmp_path, lease=0.5)
+    leased = start_backend(lease=0.5)
     busy = leased.connect()
     with pytest.raises(Exception, match="timed out"):
         leased.process.wait(2 * wire.HEARTBEAT_SECONDS + 2)
