@@ -70,6 +70,8 @@ def main(argv: list[str] | None = None) -> int:
         return _give_up(reporter, error)
     except KeyboardInterrupt:
         return _give_up(reporter, Cancelled("Cancelled."))
+    except SystemExit as end:  # argparse has printed the help
+        return end.code or 0
     except Exception as error:  # a defect of ours: told in the same form, with its traceback in the log
         return _give_up(reporter, _unexpected(error))
 
@@ -77,9 +79,15 @@ def main(argv: list[str] | None = None) -> int:
 def run(argv: list[str], reporter: Reporter) -> int:
     """Parse, find the room, and run the command there."""
     args = parser().parse_args(argv)
+    again = os.environ.pop(RUN_AGAIN, None)
     place = PLACES[command_key(args)]
     here = [room for room in place.rooms if room in rooms_here()]
     if not here or _other_blender_wanted(args, here[0]):
+        if again:
+            raise UsageError(
+                f"{sys.executable} was started as the {place.rooms[0]} environment and cannot serve it.",
+                "Make the environments again with python3 install/run.py setup.",
+            )
         return run_again(argv, place.rooms[0], getattr(args, "blender", None))
     if here[0] == "blender":
         part_from_blender(reporter, home.log_folder() / "blender.log")
@@ -104,11 +112,6 @@ def command_key(args: argparse.Namespace) -> str:
 
 def run_again(argv: list[str], room: Room, blender: str | None) -> int:
     """The same command in a Python of another room, which gets our streams, our signals and gives our exit code."""
-    if os.environ.get(RUN_AGAIN):
-        raise UsageError(
-            f"{sys.executable} was started as the {room} environment and cannot serve it.",
-            "Make the environments again with python3 install/run.py setup.",
-        )
     python = find_environment(room, blender).python
     command = [python, "-m", __package__.rpartition(".")[0].rpartition(".")[2], *argv]
     sys.stdout.flush()

@@ -112,6 +112,15 @@ def test_help_names_every_command():
         assert name in ended.stdout
 
 
+def test_help_is_an_exit_code_for_a_caller(capsys):
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert cli.main(["track", "--help"]) == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "--first-frame" in capsys.readouterr().out
+
+
 def other_room():
     """A command that this Python cannot serve, and its room."""
     return (["serve"], "backend") if "blender" in cli.rooms_here() else (["track", "x.blend"], "blender")
