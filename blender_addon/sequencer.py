@@ -21,7 +21,8 @@ class GrowingStrip:
 
     Every timeline frame of the range shows the result nearest to it, so the strip ends up as long as the range.
     It grows in order: a result that comes early waits for those before it. It is looked up anew each time, so
-    an undo or a deletion by the user ends its growth and harms nothing.
+    an undo or a deletion by the user ends its growth and harms nothing. A second try at the same take shows its
+    results in the strip of the first, wherever the user has moved it.
     """
 
     def __init__(self, scene: bpy.types.Scene, folder: Path, request: GenerationRequest, name: str):
@@ -39,18 +40,15 @@ class GrowingStrip:
         scene = next((scene for scene in bpy.data.scenes if scene.session_uid == self._scene), None)
         if scene is None:
             return
-        strip = find_strip(scene, self._folder)
-        if strip is not None and not self._begun:
-            scene.sequence_editor.strips.remove(strip)  # of an earlier try at the same take
-            strip = None
-        length = self._ready()
+        strip, length = find_strip(scene, self._folder), self._ready()
         if strip is None and not self._begun and length:
             strip = self._new(scene)
-            self._begun = True
         if strip is None:
             return
+        self._begun = True
         for position in range(len(strip.elements), length):
             strip.elements.append(_file_name(self._elements[position]))
+        refresh(strip)
 
     def _ready(self) -> int:
         """How many timeline frames can be shown without a gap."""
@@ -70,7 +68,6 @@ class GrowingStrip:
         )
         strip.directory = blender_path(self._folder)
         strip.colorspace_settings.name = colour_space(scene)[0]
-        refresh(strip)
         return strip
 
 

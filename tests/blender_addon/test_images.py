@@ -105,6 +105,8 @@ def test_video_leaves_scene_and_render_result_alone(tmp_path):
     assert tuple(clip.size) == (64, 48)
     assert clip.frame_duration == 9
     assert clip.fps == pytest.approx(9 * 24 / 13, abs=1e-3)
+    movie = bpy.data.images.load(str(tmp_path / "video.mp4"))
+    assert abs(movie.pixels[0] * 255 - 100) <= 3, "no view transform has changed it"
 
 
 def test_video_without_any_render_leaves_no_render_result(tmp_path):
@@ -126,4 +128,4 @@ def test_failed_video_leaves_no_file(tmp_path):
 
 def write_ramp(images, folder, count):
     for index in range(count):
-        images.write(folder / f"{index + 1:04d}.png", np.full((48, 64, 3), index * 20, np.uint8))
+        images.write(folder / f"{index + 1:04d}.png", np.full((48, 64, 3), 100 + index * 15, np.uint8))

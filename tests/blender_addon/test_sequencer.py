@@ -95,17 +95,19 @@ def test_view_that_cannot_be_undone_is_said(scene):
 
 
 def test_overwritten_results_are_shown(scene, request_, tmp_path):
-    """A second try at one take replaces its strip and does not show what Blender read before."""
+    """A second try at one take goes into its strip, moved or not, and does not show what Blender read before."""
     write_frames(tmp_path / "frames", 9)
     strip = sequencer.GrowingStrip(scene, tmp_path / "frames", request_, "take")
     for index in range(9):
         strip.add(index)
     shown(scene, 3, tmp_path)
+    sequencer.find_strip(scene, tmp_path / "frames").channel = 5
     pictures = write_frames(tmp_path / "frames", 9, seed=1)
     again = sequencer.GrowingStrip(scene, tmp_path / "frames", request_, "take")
     for index in range(9):
         again.add(index)
-    assert len(scene.sequence_editor.strips) == 1
+    (only,) = scene.sequence_editor.strips
+    assert only.channel == 5 and len(only.elements) == 20
     assert np.array_equal(shown(scene, 3, tmp_path), pictures[0])
 
 
