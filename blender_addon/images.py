@@ -117,8 +117,24 @@ def _set_output(render: bpy.types.RenderSettings, width: int, height: int, fps: 
 def _encode(scene: bpy.types.Scene, file: Path) -> None:
     scene.render.filepath = str(file)
     try:
-        bpy.ops.render.render(animation=True, scene=scene.name)
+        # Blender ends a render by evaluating the context's scene anew, which would lose the user's unkeyed changes.
+        with _no_handlers(), bpy.context.temp_override(scene=scene, view_layer=scene.view_layers[0]):
+            bpy.ops.render.render(animation=True, scene=scene.name)
     except RuntimeError as error:
         raise GenerationError(f"Blender could not write {file.name}: {error}.", "Check the folder and its free space.") from error
     if not file.exists() or file.stat().st_size == 0:
         raise GenerationError(f"Blender wrote no video to {file.parent}.", "Check the folder and its free space.")
+
+
+@contextmanager
+def _no_handlers():
+    """The user's frame and render handlers have no business in a scene of ours."""
+    lists = [held for name in dir(bpy.app.handlers) if isinstance(held := getattr(bpy.app.handlers, name), list)]
+    kept = [list(handlers) for handlers in lists]
+    try:
+        for handlers in lists:
+            handlers.clear()
+        yield
+    finally:
+        for handlers, before in zip(lists, kept):
+            handlers[:] = before

@@ -109,6 +109,28 @@ def test_video_leaves_scene_and_render_result_alone(tmp_path):
     assert abs(movie.pixels[0] * 255 - 100) <= 3, "no view transform has changed it"
 
 
+def test_video_leaves_unkeyed_changes_and_handlers_alone(tmp_path):
+    scene, called = bpy.context.scene, []
+    thing = bpy.data.objects.new("thing", None)
+    scene.collection.objects.link(thing)
+    thing.keyframe_insert("location", frame=1)
+    thing.location.x = 5
+
+    def heard(scene, *_):
+        called.append(scene.name)
+
+    for handlers in (bpy.app.handlers.frame_change_pre, bpy.app.handlers.render_post, bpy.app.handlers.render_complete):
+        handlers.append(heard)
+    try:
+        write_ramp(BlenderImages(), tmp_path, 9)
+        BlenderImages().write_video(tmp_path / "video.mp4", sorted(tmp_path.glob("0*.png")), 24)
+        assert thing.location.x == 5 and not called
+        assert heard in bpy.app.handlers.frame_change_pre and heard in bpy.app.handlers.render_complete
+    finally:
+        for handlers in (bpy.app.handlers.frame_change_pre, bpy.app.handlers.render_post, bpy.app.handlers.render_complete):
+            handlers.remove(heard)
+
+
 def test_video_without_any_render_leaves_no_render_result(tmp_path):
     before = blocks()
     write_ramp(BlenderImages(), tmp_path, 9)
