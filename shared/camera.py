@@ -171,11 +171,35 @@ def in_view(pixels: np.ndarray, camera: Camera) -> np.ndarray:
     return (across >= left) & (across < right) & (down >= top) & (down < bottom)
 
 
+def shown_pixels(camera: Camera) -> np.ndarray:
+    """bool [H,W]: the pixels whose centres lie in the part of the window that shows anything."""
+    height, width = camera.intrinsics.height, camera.intrinsics.width
+    across, down = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    return in_view(np.stack([across, down], axis=-1), camera)
+
+
+def camera_space(points: np.ndarray, camera: Camera) -> np.ndarray:
+    """World points [...,3] to camera space [...,3], in the points' own precision.
+
+    The camera's position is taken off first, so that f32 points lose nothing far from the world's origin.
+    """
+    kind = points.dtype if points.dtype == np.float32 else np.float64
+    near = camera.centre.astype(kind)
+    turn = camera.world_to_camera[:3, :3]
+    rest_of_centre = turn @ (near.astype(np.float64) - camera.centre)
+    return (points - near) @ turn.T.astype(kind) + rest_of_centre.astype(kind)
+
+
+def to_pixels(seen: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
+    """Camera space [...,3] to pixels [...,2]; they mean nothing where z <= 0."""
+    depth = seen[..., 2]
+    inverse = 1 / np.where(np.abs(depth) < 1e-12, seen.dtype.type(1e-12), depth)
+    across = seen[..., 0] * inverse * intrinsics.fx + intrinsics.cx
+    down = seen[..., 1] * inverse * intrinsics.fy + intrinsics.cy
+    return np.stack([across, down], axis=-1)
+
+
 def project(points: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     """World points [...,3] to pixels [...,2] and camera depth z [...]; pixels of points with z <= 0 mean nothing."""
-    seen = points @ camera.world_to_camera[:3, :3].T + camera.world_to_camera[:3, 3]
-    depth = seen[..., 2]
-    safe = np.where(np.abs(depth) < 1e-12, 1e-12, depth)
-    focal = np.array([camera.intrinsics.fx, camera.intrinsics.fy])
-    pixels = seen[..., :2] / safe[..., None] * focal + (camera.intrinsics.cx, camera.intrinsics.cy)
-    return pixels, depth
+    seen = camera_space(points, camera)
+    return to_pixels(seen, camera.intrinsics), seen[..., 2]

@@ -23,7 +23,7 @@ NO_GPU = "Drawn by numpy on the CPU, because no GPU drawing (EGL) works here wit
 class Drawn(msgspec.Struct):
     """What a frame shows at each pixel centre of the window; nothing where depth is inf."""
 
-    rest: np.ndarray  # f32 [H,W,3], world position in the first frame
+    rest: np.ndarray  # f32 [H,W,3], world position in the first frame; 0 where not tracked
     tracked: np.ndarray  # bool [H,W]
     objects: np.ndarray  # u16 [H,W], 0 where nothing is
     depth: np.ndarray  # f32 [H,W], camera z
@@ -50,7 +50,9 @@ class NumpyDrawer:
         drawn = raster.triangle >= 0
         objects = np.zeros(drawn.shape, np.uint16)
         objects[drawn] = frame.objects[frame.triangles[raster.triangle[drawn], 0]]
-        return Drawn(raster.attributes[..., :3], raster.attributes[..., 3] > 0.999, objects, raster.depth)
+        rest, tracked = raster.attributes[..., :3], raster.attributes[..., 3] > 0.999
+        rest[~tracked] = 0
+        return Drawn(rest, tracked, objects, raster.depth)
 
     def close(self) -> None:
         pass

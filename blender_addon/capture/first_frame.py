@@ -8,7 +8,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from ...shared.camera import Camera, in_view
+from ...shared.camera import Camera, shown_pixels
 from ...shared.errors import SceneError, UsageError
 from ...shared.request import GenerationRequest
 from ...shared.take import Images
@@ -102,8 +102,5 @@ def _render(copy: RenderCopy, window: WindowCamera, images: Images) -> np.ndarra
 
 
 def _without_margins(pixels: np.ndarray, window: Camera) -> np.ndarray:
-    if window.visible:
-        height, width = pixels.shape[:2]
-        across, down = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-        pixels[~in_view(np.stack([across, down], axis=-1), window)] = 0
+    pixels[~shown_pixels(window)] = 0
     return pixels

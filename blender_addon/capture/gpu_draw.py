@@ -13,10 +13,8 @@ from .gpu_start import start_gpu
 VERTEX = """
 void main()
 {
-  rest = rest_place;
-  tracked_share = tracked;
+  rest_depth = vec4(rest, place.z);
   number = object_number;
-  depth = place.z;
   gl_Position = projection * vec4(place, 1.0);
 }
 """
@@ -25,11 +23,15 @@ void main()
 FRAGMENT = """
 void main()
 {
-  rest_depth = vec4(rest, depth);
-  number_tracked = vec2(number, tracked_share);
-  gl_FragDepth = 1.0 - near / depth;
+  drawn = rest_depth;
+  drawn_number = number;
+  gl_FragDepth = 1.0 - near / rest_depth.w;
 }
 """
+
+
+NOTHING = (0.0, 0.0, 0.0, np.inf)  # no rest, no object, infinitely deep
+NOWHERE = np.float32(1e30)  # the rest of vertices not tracked: a pixel between such ones is as far, however small their share
 
 
 class GpuDrawer:
@@ -53,7 +55,7 @@ class GpuDrawer:
         if self._layout is None or not self._layout.is_of(frame):
             self._layout = _Layout(frame)
         with self._targets.framebuffer.bind():
-            self._targets.framebuffer.clear(color=(0, 0, 0, 0), depth=1.0)
+            self._targets.framebuffer.clear(color=NOTHING, depth=1.0)
             if len(frame.triangles):
                 self._draw_batch(frame)
         return self._read()
@@ -79,13 +81,15 @@ class GpuDrawer:
             gpu.state.depth_mask_set(False)
 
     def _read(self) -> Drawn:
-        place, marks = self._targets.read()
-        nothing = marks[..., 0] == 0
-        depth = place[..., 3].copy()
-        depth[nothing] = np.inf
-        rest = place[..., :3] + self._layout.middle
-        rest[nothing] = 0
-        return Drawn(rest, marks[..., 1] > 0.999, marks[..., 0].astype(np.uint16), depth)
+        place, numbers = self._targets.read()
+        rest, objects = place[..., :3], numbers.astype(np.uint16)
+        nowhere = rest[..., 0] > NOWHERE / 1e10
+        tracked = (objects > 0) & ~nowhere
+        if nowhere.any():
+            rest[nowhere] = 0
+        if self._layout.middle.any():
+            rest[tracked] += self._layout.middle
+        return Drawn(rest, tracked, objects, np.ascontiguousarray(place[..., 3]))
 
     def close(self) -> None:
         """Free the buffers."""
@@ -98,12 +102,12 @@ class _Targets:
     def __init__(self, width: int, height: int):
         self.size = (width, height)
         self._place = gpu.types.GPUTexture(self.size, format="RGBA32F")
-        self._marks = gpu.types.GPUTexture(self.size, format="RG32F")
+        self._numbers = gpu.types.GPUTexture(self.size, format="R32F")
         self._depth = gpu.types.GPUTexture(self.size, format="DEPTH_COMPONENT32F")
-        self.framebuffer = gpu.types.GPUFrameBuffer(depth_slot=self._depth, color_slots=(self._place, self._marks))
+        self.framebuffer = gpu.types.GPUFrameBuffer(depth_slot=self._depth, color_slots=(self._place, self._numbers))
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
-        return tuple(self._read(slot, channels) for slot, channels in ((0, 4), (1, 2)))
+        return self._read(0, 4), self._read(1, 1)[..., 0]
 
     def _read(self, slot: int, channels: int) -> np.ndarray:
         width, height = self.size
@@ -119,17 +123,26 @@ class _Layout:
 
     def __init__(self, frame: GeometryFrame):
         self._of = (frame.triangles, frame.rest, frame.tracked, frame.objects)
-        self.middle = frame.rest.mean(axis=0, dtype=np.float64).astype(np.float32) if len(frame.rest) else np.zeros(3, np.float32)
+        self.middle = _far_middle(frame.rest)
         if not len(frame.triangles):
             return
         self.triangles = gpu.types.GPUIndexBuf(type="TRIS", seq=np.ascontiguousarray(frame.triangles, np.int32))
-        self.vertices = gpu.types.GPUVertBuf(_format(rest_place=3, tracked=1, object_number=1), len(frame.rest))
-        self.vertices.attr_fill("rest_place", np.ascontiguousarray(frame.rest - self.middle))
-        self.vertices.attr_fill("tracked", frame.tracked.astype(np.float32))
+        self.vertices = gpu.types.GPUVertBuf(_format(rest=3, object_number=1), len(frame.rest))
+        rest = frame.rest - self.middle
+        rest[~frame.tracked] = NOWHERE
+        self.vertices.attr_fill("rest", rest)
         self.vertices.attr_fill("object_number", frame.objects.astype(np.float32))
 
     def is_of(self, frame: GeometryFrame) -> bool:
         return all(mine is theirs for mine, theirs in zip(self._of, (frame.triangles, frame.rest, frame.tracked, frame.objects)))
+
+
+def _far_middle(points: np.ndarray) -> np.ndarray:
+    """f32 [3]: the middle of points that lie far from the origin, else zero, which saves adding it to every pixel."""
+    if not len(points):
+        return np.zeros(3, np.float32)
+    middle, size = points.mean(axis=0), np.ptp(points, axis=0).max()
+    return (middle if np.abs(middle).max() > 16 * size else np.zeros(3)).astype(np.float32)
 
 
 def _format(**lengths: int) -> gpu.types.GPUVertFormat:
@@ -141,18 +154,15 @@ def _format(**lengths: int) -> gpu.types.GPUVertFormat:
 
 def _shader() -> gpu.types.GPUShader:
     between = gpu.types.GPUStageInterfaceInfo("das_drawn")
-    between.smooth("VEC3", "rest")
-    between.smooth("FLOAT", "tracked_share")
-    between.smooth("FLOAT", "depth")
+    between.smooth("VEC4", "rest_depth")
     between.flat("FLOAT", "number")
     info = gpu.types.GPUShaderCreateInfo()
     info.vertex_in(0, "VEC3", "place")
-    info.vertex_in(1, "VEC3", "rest_place")
-    info.vertex_in(2, "FLOAT", "tracked")
-    info.vertex_in(3, "FLOAT", "object_number")
+    info.vertex_in(1, "VEC3", "rest")
+    info.vertex_in(2, "FLOAT", "object_number")
     info.vertex_out(between)
-    info.fragment_out(0, "VEC4", "rest_depth")
-    info.fragment_out(1, "VEC2", "number_tracked")
+    info.fragment_out(0, "VEC4", "drawn")
+    info.fragment_out(1, "FLOAT", "drawn_number")
     info.push_constant("MAT4", "projection")
     info.push_constant("FLOAT", "near")
     info.depth_write("ANY")

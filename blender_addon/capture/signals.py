@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from ...shared import tracking
-from ...shared.camera import Camera, in_view
+from ...shared.camera import Camera, shown_pixels
 from ...shared.errors import Cancelled, SceneError
 from ...shared.request import GenerationRequest
 from .draw import Drawer, Drawn
@@ -50,15 +50,14 @@ def draw_signals(
 
 def _clip(drawn: Drawn, camera: Camera) -> Drawn:
     """Nothing is seen beyond the camera's far end, nor in a padded window's margins."""
-    nothing = ~(drawn.depth <= camera.far)
+    nothing = np.isfinite(drawn.depth) & (drawn.depth > camera.far)
     if camera.visible:
-        height, width = drawn.depth.shape
-        across, down = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-        nothing |= ~in_view(np.stack([across, down], axis=-1), camera)
-    drawn.depth[nothing] = np.inf
-    drawn.rest[nothing] = 0
-    drawn.objects[nothing] = 0
-    drawn.tracked[nothing] = False
+        nothing |= ~shown_pixels(camera)
+    if nothing.any():
+        drawn.depth[nothing] = np.inf
+        drawn.rest[nothing] = 0
+        drawn.objects[nothing] = 0
+        drawn.tracked[nothing] = False
     return drawn
 
 
