@@ -17,7 +17,7 @@ from . import Event, Frame, Progress, Report
 from .projection_background import Background
 from .projection_fill import NearestSurface, push_pull
 from .projection_view import GEOMETRY, ColourViews, GeometryViews, View
-from .projection_warp import FirstFrame, moves_as_one
+from .projection_warp import FirstFrame, unchanged_edges
 
 
 class ProjectionEngine:
@@ -69,10 +69,10 @@ class Projection:
         """Result ``index``, u8 [H,W,3]."""
         view = self.views.view(index)
         motion = np.where(view.background[..., None], self.views.directions(index), view.pixels)
-        alike = moves_as_one(motion)
-        result, fetched = self.first.fetch(view, alike)
+        unchanged = unchanged_edges(view, motion)
+        result, fetched = self.first.fetch(view, unchanged)
         self._fill_surface(result, view, fetched)
-        self.background.draw(result, view, motion, alike)
+        self.background.draw(result, view, motion, unchanged)
         return np.rint(np.clip(result, 0, 255)).astype(np.uint8)
 
     def _fill_surface(self, result: np.ndarray, view: View, fetched: np.ndarray) -> None:

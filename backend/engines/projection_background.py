@@ -9,37 +9,45 @@ from .projection_fill import push_pull
 from .projection_view import View
 from .projection_warp import FirstFrame, bilinear, on_screen
 
+SMOOTH = 1 / 40  # of the width
+
 
 class Background:
-    """The first frame's background, completed smoothly behind its surfaces."""
+    """The first frame's background, completed smoothly behind its surfaces and beyond its borders."""
 
     def __init__(self, first: FirstFrame):
         self._image = first.image
         self._own = first.view.background
-        inner = cv2.erode(self._own.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)  # the rim is a mixture
-        known = inner if inner.any() else self._own
-        self._whole = push_pull(first.image, known) if known.any() else None
+        self.seen = bool(self._own.any())
+        if self.seen:
+            inner = cv2.erode(self._own.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)  # the rim is a mixture
+            self._whole = push_pull(first.image, inner if inner.any() else self._own)
+            self._smooth = cv2.GaussianBlur(self._whole, (0, 0), self._own.shape[1] * SMOOTH)
 
-    def draw(self, result: np.ndarray, view: View, motion: np.ndarray, alike: np.ndarray) -> None:
+    def draw(self, result: np.ndarray, view: View, motion: np.ndarray, unchanged: np.ndarray) -> None:
         """Set the background pixels of a frame f32 [H,W,3].
 
-        ``motion`` f32 [H,W,2] says where each came from (nan: unknown), ``alike`` where an edge of the first
-        frame moves as a whole, so that its mixture is still right.
+        ``motion`` f32 [H,W,2] says where each came from (nan: unknown); ``unchanged`` edges stay as they were.
         """
         wanted = view.background
         if not wanted.any():
             return
-        seen = wanted & on_screen(motion) & (self._whole is not None)
-        if seen.any():
-            rows, columns = np.nonzero(seen)
-            places = motion[rows, columns]
-            left, top = places.astype(np.intp).T
-            unchanged = (alike[rows, columns] & self._own[top, left])[:, None]
-            result[seen] = np.where(unchanged, bilinear(self._image, places), bilinear(self._whole, places))
-        self._fill(result, wanted & ~seen, seen if seen.any() else ~wanted)
+        if not self.seen:  # then the surface is all there is to go by
+            result[wanted] = push_pull(result, ~wanted)[wanted] if not wanted.all() else self._image.mean(axis=(0, 1))
+            return
+        inside = on_screen(motion)
+        self._draw_inside(result, wanted & inside, motion, unchanged)
+        self._draw_beyond(result, wanted & ~inside, motion)
 
-    def _fill(self, result: np.ndarray, missing: np.ndarray, known: np.ndarray) -> None:
-        """Background that was off screen; surface is the source only where there is nothing else."""
-        if missing.any():
-            mean = self._image.mean(axis=(0, 1))
-            result[missing] = push_pull(result, known)[missing] if known.any() else mean
+    def _draw_inside(self, result: np.ndarray, chosen: np.ndarray, motion: np.ndarray, unchanged: np.ndarray) -> None:
+        places = motion[chosen]
+        left, top = places.astype(np.intp).T
+        mixture = (unchanged[chosen] & self._own[top, left])[:, None]
+        result[chosen] = np.where(mixture, bilinear(self._image, places), bilinear(self._whole, places))
+
+    def _draw_beyond(self, result: np.ndarray, chosen: np.ndarray, motion: np.ndarray) -> None:
+        """Off screen in the first frame: the nearest part of its border, without detail that would make streaks."""
+        rows, columns = np.nonzero(chosen)
+        here = np.stack([columns, rows], axis=-1) + np.float32(0.5)
+        places = motion[rows, columns]
+        result[chosen] = bilinear(self._smooth, np.where(np.isfinite(places), places, here))

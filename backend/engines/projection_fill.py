@@ -12,6 +12,7 @@ from .projection_warp import FirstFrame
 NEIGHBOURS = 32
 MOST_SOURCES = 50_000  # of one object
 CELL = 2.0  # side of the cells that share one colour, in pixels of the first frame
+NEAR_ENOUGH = 0.5  # neighbours up to this share farther than the nearest will do, and are found much faster
 
 
 def push_pull(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -47,13 +48,13 @@ class NearestSurface:
     def __init__(self, first: FirstFrame):
         view = first.view
         source = view.located & ~first.edge
-        self._source = source if source.any() else view.located
-        self._positions = view.positions[self._source].astype(np.float64)
-        self._colours = first.clean[self._source]
-        self._labels = view.label[self._source]
-        self._cell = max(CELL * _pixel_width(view, self._source), 1e-9)
+        source = source if source.any() else view.located
+        self._positions = view.positions[source].astype(np.float64)
+        self._colours = first.clean[source]
+        self._labels = view.label[source]
+        self._cell = max(CELL * _pixel_width(view, source), 1e-9)
         self._trees: dict[int, tuple[cKDTree, np.ndarray]] = {}
-        self._known: dict[tuple[int, int, int, int], np.ndarray] = {}
+        self._known = np.zeros(0, np.int64), np.zeros((0, 3), np.float32)  # keys of cells in order, their colours
 
     @property
     def empty(self) -> bool:
@@ -61,22 +62,29 @@ class NearestSurface:
 
     def colours(self, positions: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """f32 [N,3] of positions [N,3] on objects i32 [N]."""
-        cells = np.concatenate([np.rint(positions / self._cell).astype(np.int64), labels[:, None].astype(np.int64)], axis=-1)
-        unique, owner = _unique_rows(cells)
-        keys = list(map(tuple, unique.tolist()))
-        fresh = np.array([key not in self._known for key in keys], bool)
-        for label in np.unique(unique[fresh, 3]):
-            chosen = np.flatnonzero(fresh & (unique[:, 3] == label))
-            found = self._look_up(unique[chosen, :3] * self._cell, int(label))
-            self._known.update(zip((keys[index] for index in chosen), found))
-        return np.array([self._known[key] for key in keys], np.float32)[owner]
+        cells = np.rint(positions / self._cell).astype(np.int64)
+        keys, first, owner = np.unique(_keys(cells, labels), return_index=True, return_inverse=True)
+        fresh = ~np.isin(keys, self._known[0], assume_unique=True)
+        if fresh.any():
+            self._remember(keys[fresh], cells[first[fresh]] * self._cell, labels[first[fresh]])
+        known, colours = self._known
+        return colours[np.searchsorted(known, keys)[owner.reshape(-1)]]
+
+    def _remember(self, keys: np.ndarray, positions: np.ndarray, labels: np.ndarray) -> None:
+        found = np.empty((len(keys), 3), np.float32)
+        for label in np.unique(labels):
+            chosen = labels == label
+            found[chosen] = self._look_up(positions[chosen], int(label))
+        keys, colours = np.concatenate([self._known[0], keys]), np.concatenate([self._known[1], found])
+        order = np.argsort(keys)
+        self._known = keys[order], colours[order]
 
     def _look_up(self, positions: np.ndarray, label: int) -> np.ndarray:
         tree, colours = self._tree(label)
         count = min(NEIGHBOURS, len(colours))
-        distance, index = tree.query(positions, k=range(1, count + 1), workers=-1)
-        weight = 1 / np.maximum(distance, self._cell / 4)
-        return (colours[index] * (weight / weight.sum(axis=-1, keepdims=True))[..., None]).sum(axis=1).astype(np.float32)
+        distance, index = tree.query(positions, k=range(1, count + 1), eps=NEAR_ENOUGH, workers=-1)
+        weight = (1 / np.maximum(distance, self._cell / 4)).astype(np.float32)
+        return np.einsum("nk,nkc->nc", weight / weight.sum(axis=-1, keepdims=True), colours[index])
 
     def _tree(self, label: int) -> tuple[cKDTree, np.ndarray]:
         """Of one object's sources, or of all (0) where it has too few."""
@@ -90,18 +98,14 @@ class NearestSurface:
         return self._trees[label]
 
 
+def _keys(cells: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """One number a cell and object: 16 bits of each. Cells that share one lie 65536 cells apart."""
+    parts = np.concatenate([cells, labels[:, None]], axis=-1).astype(np.int64) & 0xFFFF
+    return parts @ (np.int64(1) << np.array([0, 16, 32, 48], np.int64))
+
+
 def _pixel_width(view: View, source: np.ndarray) -> float:
     """The median distance between surface points that are neighbours in the first frame."""
     both = source[:, 1:] & source[:, :-1] & (view.label[:, 1:] == view.label[:, :-1])
     steps = np.linalg.norm(np.diff(view.positions, axis=1)[both], axis=-1)
     return float(np.median(steps)) if len(steps) else 0.0
-
-
-def _unique_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted distinct rows and each row's index among them, as np.unique(axis=0), an order of magnitude faster."""
-    order = np.lexsort(rows.T)
-    ordered = rows[order]
-    starts = np.concatenate([[True], (ordered[1:] != ordered[:-1]).any(axis=-1)])
-    owner = np.empty(len(rows), np.intp)
-    owner[order] = np.cumsum(starts) - 1
-    return ordered[starts], owner

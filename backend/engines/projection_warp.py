@@ -8,6 +8,7 @@ import numpy as np
 from .projection_view import View
 
 LEAST_WEIGHT = 0.05  # of a bilinear fetch that must come from the same surface
+UNKNOWN = 1e6
 SAME_MOTION = 0.5  # pixels by which the motion of neighbours may differ where an edge moves as a whole
 
 
@@ -23,21 +24,17 @@ class FirstFrame:
         self.image = image.astype(np.float32)
         self.view = view
         across, down = _slopes(view.nearness)
-        self.edge = _edges(view)
+        self.edge = depth_edges(view)
         self.clean = _clean(self.image, view, self.edge)
         self._tests = np.stack([view.nearness, across, down, view.grain], axis=-1).reshape(-1, 4)
 
-    def fetch(self, view: View, alike: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Colours f32 [H,W,3] of a frame's surface and where they hold, bool [H,W].
-
-        ``alike`` bool [H,W]: all around moves by one motion; an edge there moves as a whole, and its mixture
-        is still right.
-        """
+    def fetch(self, view: View, unchanged: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Colours f32 [H,W,3] of a frame's surface and where they hold, bool [H,W]; ``unchanged`` edges as they were."""
         colours = np.zeros_like(self.image)
         fetched = np.zeros(view.located.shape, bool)
         rows, columns = np.nonzero(view.located & on_screen(view.pixels))
         found, weight = self._fetch_points(view, rows, columns)
-        whole = alike[rows, columns]
+        whole = unchanged[rows, columns]
         found[whole] = bilinear(self.image, view.pixels[rows[whole], columns[whole]])
         kept = weight > LEAST_WEIGHT
         colours[rows[kept], columns[kept]] = found[kept]
@@ -74,15 +71,19 @@ class FirstFrame:
         return np.abs(nearness - there) <= 2 * (across * away[:, 0] + down * away[:, 1]) + grain
 
 
-def moves_as_one(motion: np.ndarray) -> np.ndarray:
-    """bool [H,W]: a pixel and its eight neighbours come from the first frame by one motion (nan: unknown)."""
+def unchanged_edges(view: View, motion: np.ndarray) -> np.ndarray:
+    """bool [H,W]: depth edges of a frame where all around came from the first frame by one motion.
+
+    ``motion`` f32 [H,W,2] is where each pixel came from, background included (nan: unknown). Such an edge
+    moves as a whole, so that the first frame's mixture is still right.
+    """
     height, width = motion.shape[:2]
     rows, columns = np.indices((height, width), dtype=np.float32)
     moved = motion - np.stack([columns, rows], axis=-1)
-    moved = np.where(np.isfinite(moved), moved, 1e6).astype(np.float32)
-    # An unknown neighbour makes the range huge; unknown all around makes it 0, but then nothing was fetched.
+    moved = np.where(np.isfinite(moved), moved, UNKNOWN).astype(np.float32)
     kernel = np.ones((3, 3), np.uint8)
-    return ((cv2.dilate(moved, kernel) - cv2.erode(moved, kernel)) < SAME_MOTION).all(axis=-1)
+    alike = ((cv2.dilate(moved, kernel) - cv2.erode(moved, kernel)) < SAME_MOTION).all(axis=-1)
+    return depth_edges(view) & alike & (moved[..., 0] < UNKNOWN)
 
 
 def on_screen(pixels: np.ndarray) -> np.ndarray:
@@ -118,7 +119,7 @@ def _slopes(nearness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return slopes[0], slopes[1]
 
 
-def _edges(view: View) -> np.ndarray:
+def depth_edges(view: View) -> np.ndarray:
     """bool [H,W]: another surface within a pixel: another object, or a bend of inverse depth beyond the grain."""
     kernel = np.ones((3, 3), np.uint8)
     label = view.label.astype(np.float32)
