@@ -164,10 +164,9 @@ def view_rectangle(view: Intrinsics, width: int, height: int, fit: str) -> tuple
     return left, top, width - left, height - top
 
 
-def in_view(pixels: np.ndarray, camera: Camera) -> np.ndarray:
-    """bool [...]: do pixels [...,2] lie in the window, and in the part of it that shows anything?"""
+def in_view(across: np.ndarray, down: np.ndarray, camera: Camera) -> np.ndarray:
+    """bool [...]: do pixels [...] lie in the window, and in the part of it that shows anything?"""
     left, top, right, bottom = camera.visible or (0, 0, camera.intrinsics.width, camera.intrinsics.height)
-    across, down = pixels[..., 0], pixels[..., 1]
     return (across >= left) & (across < right) & (down >= top) & (down < bottom)
 
 
@@ -175,31 +174,31 @@ def shown_pixels(camera: Camera) -> np.ndarray:
     """bool [H,W]: the pixels whose centres lie in the part of the window that shows anything."""
     height, width = camera.intrinsics.height, camera.intrinsics.width
     across, down = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-    return in_view(np.stack([across, down], axis=-1), camera)
+    return in_view(across, down, camera)
 
 
-def camera_space(points: np.ndarray, camera: Camera) -> np.ndarray:
-    """World points [...,3] to camera space [...,3], in the points' own precision.
+def from_camera(points: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    """World points [N,3] as seen from the camera's position: world offsets [3,N], and K times camera space [3,N]
+    (u z, v z, z), in the points' own precision.
 
-    The camera's position is taken off first, so that f32 points lose nothing far from the world's origin.
+    The camera's position is taken off first, so that f32 points lose nothing far from the world's origin. Rows of
+    one coordinate each, because numpy is several times slower on rows of three.
     """
     kind = points.dtype if points.dtype == np.float32 else np.float64
-    near = camera.centre.astype(kind)
-    turn = camera.world_to_camera[:3, :3]
-    rest_of_centre = turn @ (near.astype(np.float64) - camera.centre)
-    return (points - near) @ turn.T.astype(kind) + rest_of_centre.astype(kind)
-
-
-def to_pixels(seen: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
-    """Camera space [...,3] to pixels [...,2]; they mean nothing where z <= 0."""
-    depth = seen[..., 2]
-    inverse = 1 / np.where(np.abs(depth) < 1e-12, seen.dtype.type(1e-12), depth)
-    across = seen[..., 0] * inverse * intrinsics.fx + intrinsics.cx
-    down = seen[..., 1] * inverse * intrinsics.fy + intrinsics.cy
-    return np.stack([across, down], axis=-1)
+    centre = camera.centre
+    offsets = np.ascontiguousarray(points.T, kind) - centre.astype(kind)[:, None]
+    rounding = centre.astype(kind) - centre
+    matrix = camera.intrinsics.matrix @ camera.world_to_camera[:3, :3]
+    seen = matrix.astype(kind) @ offsets
+    if rounding.any():
+        seen += (matrix @ rounding).astype(kind)[:, None]
+    return offsets, seen
 
 
 def project(points: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     """World points [...,3] to pixels [...,2] and camera depth z [...]; pixels of points with z <= 0 mean nothing."""
-    seen = camera_space(points, camera)
-    return to_pixels(seen, camera.intrinsics), seen[..., 2]
+    points = np.asarray(points)
+    across, down, depth = from_camera(points.reshape(-1, 3), camera)[1]
+    safe = np.where(np.abs(depth) < 1e-12, depth.dtype.type(1e-12), depth)
+    pixels = np.stack([across / safe, down / safe], axis=-1)
+    return pixels.reshape(*points.shape[:-1], 2), depth.reshape(points.shape[:-1])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from .camera import Camera, camera_space, in_view, project, to_pixels
+from .camera import Camera, from_camera, in_view, project
 
 LOW_PERCENTILE, HIGH_PERCENTILE = 2.0, 98.0
 
@@ -31,12 +31,12 @@ class Coverage(msgspec.Struct, frozen=True):
 
 
 def inverse_distance(rest: np.ndarray, first_camera: Camera) -> np.ndarray:
-    """1 / Euclidean distance of first-frame positions [...,3] to the first camera, [...]."""
-    return _inverse_length(camera_space(rest, first_camera))
+    """1 / Euclidean distance of first-frame positions [N,3] to the first camera, [N]."""
+    return _inverse_length(from_camera(rest, first_camera)[0])
 
 
-def _inverse_length(seen: np.ndarray) -> np.ndarray:
-    return 1 / np.sqrt(np.maximum(np.einsum("...i,...i->...", seen, seen), seen.dtype.type(1e-18)))
+def _inverse_length(offsets: np.ndarray) -> np.ndarray:
+    return 1 / np.sqrt(np.maximum(np.square(offsets).sum(axis=0), offsets.dtype.type(1e-18)))
 
 
 def depth_scale(rest: np.ndarray, first_camera: Camera) -> DepthScale:
@@ -51,14 +51,16 @@ def colour(rest: np.ndarray, first_camera: Camera, scale: DepthScale) -> np.ndar
     Black where the point was off screen or behind the camera in the first frame.
     """
     window = first_camera.intrinsics
-    seen = camera_space(rest, first_camera)
-    pixels = to_pixels(seen, window)
-    colours = np.empty(seen.shape, np.float32)
-    colours[..., 0] = pixels[..., 0] / window.width
-    colours[..., 1] = pixels[..., 1] / window.height
-    colours[..., 2] = np.clip((_inverse_length(seen) - scale.low) / (scale.high - scale.low), 0, 1)
-    colours[~((seen[..., 2] > 0) & in_view(pixels, first_camera))] = 0
-    return colours
+    offsets, (across, down, depth) = from_camera(rest.reshape(-1, 3), first_camera)
+    front = depth > 1e-12
+    inverse = 1 / np.where(front, depth, 1)
+    across, down = across * inverse, down * inverse
+    colours = np.empty((3, len(depth)), np.float32)
+    colours[0] = across / window.width
+    colours[1] = down / window.height
+    colours[2] = np.clip((_inverse_length(offsets) - scale.low) / (scale.high - scale.low), 0, 1)
+    colours *= front & in_view(across, down, first_camera)
+    return np.ascontiguousarray(colours.T).reshape(rest.shape)
 
 
 def first_frame_pixels(colours: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -77,7 +77,7 @@ def _repeat_frame_handlers(scene: bpy.types.Scene) -> None:
     handlers = bpy.app.handlers
     if not (handlers.frame_change_pre or handlers.frame_change_post):
         return
-    depsgraph = bpy.context.evaluated_depsgraph_get()
+    depsgraph = scene.view_layers[0].depsgraph
     for handler, second in [(each, None) for each in handlers.frame_change_pre] + [
         (each, depsgraph) for each in handlers.frame_change_post
     ]:
@@ -85,3 +85,4 @@ def _repeat_frame_handlers(scene: bpy.types.Scene) -> None:
             handler(scene) if getattr(getattr(handler, "__code__", None), "co_argcount", 2) == 1 else handler(scene, second)
         except Exception:
             traceback.print_exc()
+    bpy.context.view_layer.update()
