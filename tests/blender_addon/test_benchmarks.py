@@ -1,0 +1,107 @@
+"""The benchmarks measure what they say."""
+
+import argparse
+import io
+import json
+
+import pytest
+
+bpy = pytest.importorskip("bpy")
+
+import numpy as np  # noqa: E402
+
+from diffusion_as_shader.blender_addon.benchmark_scene import build_benchmark_scene  # noqa: E402
+from diffusion_as_shader.blender_addon.commands import benchmark_tracking  # noqa: E402
+from diffusion_as_shader.blender_addon.commands.benchmark_projection import compare  # noqa: E402
+from diffusion_as_shader.blender_addon.example_scene import build_example_scene  # noqa: E402
+from diffusion_as_shader.blender_addon.flat_light import light_flatly  # noqa: E402
+from diffusion_as_shader.blender_addon.images import BlenderImages  # noqa: E402
+from diffusion_as_shader.shared import tracking  # noqa: E402
+from diffusion_as_shader.shared.camera import Camera, Intrinsics, camera_path  # noqa: E402
+from diffusion_as_shader.shared.report import JsonReporter  # noqa: E402
+from diffusion_as_shader.shared.request import GenerationRequest  # noqa: E402
+from diffusion_as_shader.shared.take import Take  # noqa: E402
+
+
+@pytest.fixture
+def empty_file():
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    yield
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+
+
+def test_the_built_scene_has_100000_triangles_and_bends(empty_file):
+    scene = build_benchmark_scene()
+    meshes = []
+    for frame in (1, 20):
+        scene.frame_set(frame)
+        evaluated = scene.objects["Tube"].evaluated_get(bpy.context.evaluated_depsgraph_get())
+        mesh = evaluated.to_mesh()
+        mesh.calc_loop_triangles()
+        assert 95_000 < len(mesh.loop_triangles) < 105_000
+        positions = np.empty(len(mesh.vertices) * 3, np.float32)
+        mesh.vertices.foreach_get("co", positions)
+        meshes.append(positions)
+        evaluated.to_mesh_clear()
+    assert np.abs(meshes[1] - meshes[0]).max() > 0.3
+
+
+def test_the_plain_python_loop_makes_the_same_colours():
+    points, camera, scale = benchmark_tracking.colouring_case()
+    points[:50, 2] = -1  # behind the camera
+    expected = tracking.colour(points, camera, scale)
+    assert (expected == 0).all(axis=-1).any() and (expected > 0).any()
+    assert np.allclose(benchmark_tracking.colour_plainly(points.tolist(), camera, scale), expected, atol=1e-6)
+
+
+def test_tracking_reports_every_figure_and_never_fails_on_time(empty_file):
+    out = io.StringIO()
+    args = argparse.Namespace(file=None, size="96x64", count=9, frames="1:9")
+    assert benchmark_tracking.run(args, JsonReporter(out, io.StringIO())) == 0
+    results = [json.loads(line) for line in out.getvalue().splitlines()]
+    figures = next(line for line in results if line.get("capture"))
+    assert figures["triangles"] > 95_000 and figures["frames"] == 9 and figures["reference_frames"] == 3
+    for name in ("capture", "bare_loop", "drawing", "reference", "capture_ratio", "drawing_ratio"):
+        assert figures[name] > 0
+    assert next(line for line in results if "colouring_ratio" in line)["colouring_ratio"] > 1
+
+
+def test_flat_light_gives_every_surface_its_own_colour(empty_file, tmp_path):
+    scene = build_example_scene()
+    light_flatly(scene)
+    scene.cycles.samples = 1
+    scene.render.resolution_x, scene.render.resolution_y = 96, 64
+    scene.render.image_settings.file_format = "PNG"
+    scene.render.filepath = str(tmp_path / "flat.png")
+    bpy.ops.render.render(write_still=True)
+    pixels = BlenderImages().read(tmp_path / "flat.png")
+    sky = np.abs(pixels.astype(int) - (158, 204, 242)).max(axis=-1) <= 2
+    assert sky[:8].mean() > 0.5
+    sign = np.abs(pixels.astype(int) - (250, 158, 31)).max(axis=-1) <= 2  # no shading at all
+    assert sign.sum() > 60
+
+
+def test_compare_tells_visible_pixels_from_the_others(tmp_path):
+    request = GenerationRequest(width=32, height=16, frames=9, start=1, end=9)
+    take = Take.create(tmp_path / "take", request, BlenderImages())
+    camera = Camera(Intrinsics(32, 16, 20.0, 20.0, 16.0, 8.0), np.eye(4))
+    take.write_camera_path(camera_path([camera] * 9, np.arange(1, 10), 24))
+    valid = np.ones((9, 16, 32), bool)
+    rest = np.zeros((9, 16, 32, 3), np.float32)
+    rest[..., 0], rest[..., 1] = np.meshgrid((np.arange(32) + 0.5 - 16) / 20 * 5, (np.arange(16) + 0.5 - 8) / 20 * 5)
+    rest[..., 2] = 5
+    rest[8, :, 16:] += (0, 0, 5)  # at the end the right half shows what lay behind
+    depth = np.full((9, 16, 32), 5, np.float32)
+    take.write_signals({"valid": valid, "rest": rest, "object": np.ones_like(valid, np.uint16), "depth": depth})
+    truth = np.full((16, 32, 3), 100, np.uint8)
+    result = truth.copy()
+    result[:, 16:] += 10
+    for index in range(9):
+        take.write_tracking_frame(index, truth)
+        take.write_frame(index, result)
+    take.write_first_frame(truth)
+    figures = compare(take, {8: truth})
+    assert figures["visible"][0] == float("inf")
+    assert figures["others"][0] == pytest.approx(20 * np.log10(255 / 10))
+    assert 0.3 < figures["others"][1] < 0.6
+    assert sum(figures[part][1] for part in ("visible", "others")) == pytest.approx(1)
