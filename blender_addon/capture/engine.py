@@ -7,9 +7,8 @@ from typing import Callable
 import bpy
 
 from ...shared.errors import SceneError
-from .scene_guard import RenderCopy
+from .scene_guard import ENGINE_ID, RenderCopy
 
-ENGINE_ID = "DAS_CAPTURE"
 Visit = Callable[[bpy.types.RenderEngine, bpy.types.Depsgraph], None]
 
 
@@ -19,8 +18,6 @@ def visit_render(copy: RenderCopy, visit: Visit) -> None:
     An exception of ``visit`` is raised here (Blender itself would only print it); SceneError where Blender
     never called the engine.
     """
-    if hasattr(bpy.types, ENGINE_ID):
-        raise SceneError("A capture is already running.", "Wait until it has ended.")
     outcome = _Outcome(visit)
     engine = _engine_class(outcome)
     bpy.utils.register_class(engine)

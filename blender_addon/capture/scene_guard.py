@@ -8,6 +8,8 @@ import bpy
 
 from ...shared.errors import SceneError
 
+ENGINE_ID = "DAS_CAPTURE"
+
 
 class RenderCopy:
     """``with RenderCopy(scene) as copy``: ``copy.scene`` may be changed and rendered; it is gone afterwards.
@@ -24,12 +26,16 @@ class RenderCopy:
         self.had_render_result = render_result() is not None
 
     def __enter__(self) -> RenderCopy:
+        first_layer(self.original)  # an error comes before anything is made
         self.stage = bpy.data.scenes.new("DaS stage")
         self.scene = self.original.copy()
         render = self.scene.render
         for switch in ("use_sequencer", "use_compositing", "use_multiview", "use_border", "use_freestyle", "use_motion_blur"):
             setattr(render, switch, False)
         render.use_persistent_data = False
+        chosen = first_layer(self.scene).name
+        for layer in self.scene.view_layers:
+            layer.use = layer.name == chosen
         return self
 
     def __exit__(self, *_) -> None:
@@ -40,18 +46,20 @@ class RenderCopy:
         _repeat_frame_handlers(self.original)
 
     def render(self) -> None:
-        """One render of the copy's first used view layer; SceneError with Blender's reason where it refuses."""
-        check_not_rendering()
+        """One render of the copy's first used view layer at its frame; SceneError with Blender's reason where it refuses."""
+        self.stage.frame_current = self.scene.frame_current  # Blender takes the frame from the context's scene
         with bpy.context.temp_override(scene=self.stage, view_layer=self.stage.view_layers[0]):
             try:
-                bpy.ops.render.render(scene=self.scene.name, layer=first_layer(self.scene).name)
+                bpy.ops.render.render(scene=self.scene.name)
             except RuntimeError as error:
                 reason = str(error).removeprefix("Error: ").strip().rstrip(".")
                 raise SceneError(f"Blender cannot render this scene: {reason}.", "Make it render with F12 first.") from None
 
 
 def check_not_rendering() -> None:
-    """SceneError while a render job runs: Blender renders one thing at a time."""
+    """SceneError while a render job or another capture runs: Blender renders one thing at a time."""
+    if bpy.types.RenderEngine.bl_rna_get_subclass_py(ENGINE_ID):
+        raise SceneError("A capture is already running.", "Wait until it has ended.")
     if bpy.app.is_job_running("RENDER"):
         raise SceneError("Blender is rendering.", "Wait until the render has ended, or stop it, and try again.")
 
