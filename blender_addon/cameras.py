@@ -32,15 +32,16 @@ def scene_view(depsgraph: bpy.types.Depsgraph) -> Camera:
     projection = np.array(
         camera.calc_matrix_camera(
             depsgraph, x=width, y=height, scale_x=render.pixel_aspect_x, scale_y=render.pixel_aspect_y
-        )
+        ),
+        dtype=np.float64,
     )
     intrinsics = Intrinsics(
         width,
         height,
-        fx=projection[0, 0] * width / 2,
-        fy=projection[1, 1] * height / 2,
-        cx=width / 2 * (1 - projection[0, 2]),
-        cy=height / 2 * (1 + projection[1, 2]),
+        fx=float(projection[0, 0] * width / 2),
+        fy=float(projection[1, 1] * height / 2),
+        cx=float(width / 2 * (1 - projection[0, 2])),
+        cy=float(height / 2 * (1 + projection[1, 2])),
     )
     pose = blender_to_opencv(np.array(camera.matrix_world))
     return Camera(intrinsics, pose, near=camera.data.clip_start, far=camera.data.clip_end)

@@ -108,7 +108,7 @@ def test_an_error_in_the_capture_changes_nothing(scene, monkeypatch):
     with pytest.raises(RuntimeError, match="broken on purpose"):
         capture(scene, REQUEST)
     assert differences(before, snapshot()) == {} and state(scene) == was
-    assert not hasattr(bpy.types, "DAS_CAPTURE")
+    assert bpy.types.RenderEngine.bl_rna_get_subclass_py("DAS_CAPTURE") is None
 
 
 def test_a_cancel_changes_nothing(scene):

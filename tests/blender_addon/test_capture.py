@@ -1,0 +1,288 @@
+"""What is captured is what would be rendered, vertex by vertex, and each vertex keeps its identity."""
+
+import numpy as np
+import pytest
+
+bpy = pytest.importorskip("bpy", reason="needs Blender")
+
+import msgspec
+
+from diffusion_as_shader.blender_addon.capture.engine import visit_render
+from diffusion_as_shader.blender_addon.capture.geometry import capture
+from diffusion_as_shader.blender_addon.capture.scene_guard import RenderCopy
+from diffusion_as_shader.shared.errors import SceneError
+
+from .scenes import REQUEST, moving_cube
+
+
+@pytest.fixture
+def scene():
+    return moving_cube()
+
+
+def names(captured) -> list[str]:
+    return sorted(captured.object_names)
+
+
+def part(captured, index: int, name: str) -> np.ndarray:
+    """World positions of one instance in one frame."""
+    frame = captured.frames[index]
+    return frame.positions[frame.objects == captured.object_names.index(name) + 1]
+
+
+def add_cube(name: str, **location) -> bpy.types.Object:
+    bpy.ops.mesh.primitive_cube_add(**location)
+    bpy.context.object.name = name
+    return bpy.context.object
+
+
+def test_positions_and_rest_follow_the_animation(scene):
+    captured = capture(scene, REQUEST)
+    assert captured.way == "scene copy" and captured.notes == []
+    assert [frame.frame for frame in captured.frames] == pytest.approx(np.linspace(1, 12, 9))
+    middles = [part(captured, index, "Cube").mean(axis=0) for index in range(9)]
+    assert np.allclose(middles[0], (-0.8, 0, 0), atol=1e-6) and np.allclose(middles[-1], (0.8, 0, 0), atol=1e-6)
+    for index, frame in enumerate(captured.frames):
+        scene.frame_set(int(frame.frame), subframe=frame.frame % 1)
+        assert np.allclose(middles[index], bpy.data.objects["Cube"].matrix_world.translation, atol=1e-5)
+        assert np.array_equal(frame.rest, captured.frames[0].positions) and frame.tracked.all()
+        assert frame.triangles is captured.frames[0].triangles  # read once
+    assert captured.frames[0].triangles.shape == (12, 3) and captured.frames[0].positions.dtype == np.float32
+
+
+def test_render_visibility_and_render_subdivision(scene):
+    add_cube("Not rendered").hide_render = True
+    add_cube("Not in the viewport").hide_viewport = True
+    add_cube("Not for the camera").visible_camera = False
+    subdivision = add_cube("Finer").modifiers.new("Subdivision", "SUBSURF")
+    subdivision.levels, subdivision.render_levels = 0, 2
+    captured = capture(scene, REQUEST)
+    assert names(captured) == ["Cube", "Finer", "Not in the viewport"]
+    assert len(part(captured, 0, "Finer")) == 98
+
+
+def test_a_holdout_hides_and_is_black(scene):
+    add_cube("Hole", location=(0, -2, 0)).is_holdout = True
+    frame = capture(scene, REQUEST).frames[0]
+    assert frame.tracked.sum() == 8 and len(frame.tracked) == 16
+
+
+def test_every_mesh_like_thing_once(scene):
+    bpy.ops.object.text_add()
+    bpy.ops.curve.primitive_bezier_circle_add()
+    bpy.context.object.data.bevel_depth = 0.1
+    bpy.ops.object.metaball_add(location=(3, 0, 0))
+    bpy.ops.surface.primitive_nurbs_surface_sphere_add()
+    bpy.ops.object.empty_add()
+    bpy.ops.mesh.primitive_plane_add()
+    plane = bpy.context.object
+    plane.instance_type, plane.show_instancer_for_render = "VERTS", False
+    add_cube("Child").parent = plane
+    captured = capture(scene, REQUEST)
+    assert names(captured) == sorted(["Cube", "Text", "BézierCircle", "Mball", "SurfSphere", *["Child"] * 4])
+    assert captured.frames[-1].tracked.all()
+
+
+def test_instances_of_a_hidden_collection_move_on_their_own(scene):
+    original = add_cube("Original")
+    hidden = bpy.data.collections.new("Hidden")
+    hidden.objects.link(original)
+    scene.collection.objects.unlink(original)
+    for index in range(3):
+        empty = bpy.data.objects.new(f"Instancer {index}", None)
+        empty.instance_type, empty.instance_collection, empty.location.x = "COLLECTION", hidden, 10.0 * index
+        empty.keyframe_insert("location", frame=1)
+        empty.location.z = index
+        empty.keyframe_insert("location", frame=12)
+        scene.collection.objects.link(empty)
+    captured = capture(scene, REQUEST)
+    assert names(captured) == ["Cube", "Original", "Original", "Original"]
+    last = captured.frames[-1]
+    moved = last.positions - last.rest
+    for number in np.unique(last.objects[last.rest[:, 0] > -0.5])[1:]:
+        mine = last.objects == number
+        across = last.rest[mine].mean(axis=0)[0]
+        assert np.allclose(moved[mine], (0, 0, round(across / 10)), atol=1e-5)
+
+
+def geometry_nodes(thing, build) -> None:
+    """Give an object a node tree: ``build(tree, input geometry) -> output geometry``."""
+    tree = bpy.data.node_groups.new("Nodes", "GeometryNodeTree")
+    for way in ("INPUT", "OUTPUT"):
+        tree.interface.new_socket("Geometry", in_out=way, socket_type="NodeSocketGeometry")
+    source, sink = tree.nodes.new("NodeGroupInput"), tree.nodes.new("NodeGroupOutput")
+    tree.links.new(build(tree, source.outputs[0]), sink.inputs[0])
+    thing.modifiers.new("Nodes", "NODES").node_group = tree
+
+
+def test_geometry_nodes_instances(scene):
+    def cubes_on_vertices(tree, geometry):
+        points = tree.nodes.new("GeometryNodeInstanceOnPoints")
+        cube = tree.nodes.new("GeometryNodeMeshCube")
+        cube.inputs["Size"].default_value = (0.1, 0.1, 0.1)
+        tree.links.new(geometry, points.inputs["Points"])
+        tree.links.new(cube.outputs["Mesh"], points.inputs["Instance"])
+        return points.outputs["Instances"]
+
+    geometry_nodes(bpy.data.objects["Cube"], cubes_on_vertices)
+    captured = capture(scene, REQUEST)
+    assert len(captured.object_names) == 8 and len(captured.frames[0].positions) == 64
+    last = captured.frames[-1]
+    assert last.tracked.all() and np.allclose(last.positions - last.rest, (1.6, 0, 0), atol=1e-5)
+
+
+def test_a_changing_topology_is_black_and_said(scene):
+    decimate = add_cube("Thinned").modifiers.new("Decimate", "DECIMATE")
+    bpy.data.objects["Thinned"].modifiers.new("Subdivision", "SUBSURF").render_levels = 2
+    bpy.data.objects["Thinned"].modifiers.move(1, 0)
+    for frame, ratio in ((1, 1.0), (12, 0.3)):
+        decimate.ratio = ratio
+        decimate.keyframe_insert("ratio", frame=frame)
+    captured = capture(scene, REQUEST)
+    last = captured.frames[-1]
+    thinned = last.objects == captured.object_names.index("Thinned") + 1
+    assert captured.frames[0].tracked.all() and not last.tracked[thinned].any() and last.tracked[~thinned].all()
+    assert any("Thinned" in note for note in captured.notes)
+
+
+def test_the_same_counts_but_other_faces_are_another_topology(scene):
+    """Two meshes of 5 vertices, 7 edges and 3 faces each, switched on the way."""
+    thing = bpy.data.objects["Cube"]
+    points = [(0, 0, 0), (1, 0, 0), (1, 0, 1), (0, 0, 1), (0.5, 0, 2)]
+    fans = ([(0, 1, 2), (0, 2, 3), (3, 2, 4)], [(0, 1, 3), (1, 2, 3), (3, 2, 4)])
+    for name, faces in zip("AB", fans):
+        other = bpy.data.objects.new(name, bpy.data.meshes.new(name))
+        other.data.from_pydata(points, [], faces)
+        other.hide_render = True
+        scene.collection.objects.link(other)
+
+    def switched(tree, geometry):
+        switch, time = tree.nodes.new("GeometryNodeSwitch"), tree.nodes.new("GeometryNodeInputSceneTime")
+        later = tree.nodes.new("ShaderNodeMath")
+        switch.input_type = "GEOMETRY"
+        later.operation, later.inputs[1].default_value = "GREATER_THAN", 6.0
+        tree.links.new(time.outputs["Frame"], later.inputs[0])
+        tree.links.new(later.outputs[0], switch.inputs["Switch"])
+        sockets = [socket for socket in switch.inputs if socket.type == "GEOMETRY" and socket.enabled]
+        for name, socket in zip("AB", sockets, strict=True):
+            info = tree.nodes.new("GeometryNodeObjectInfo")
+            info.inputs["Object"].default_value = bpy.data.objects[name]
+            tree.links.new(info.outputs["Geometry"], socket)
+        return switch.outputs["Output"]
+
+    geometry_nodes(thing, switched)
+    captured = capture(scene, REQUEST)
+    assert captured.frames[0].tracked.all() and not captured.frames[-1].tracked.any()
+    assert len(captured.frames[0].positions) == len(captured.frames[-1].positions) == 5
+    assert not np.array_equal(captured.frames[0].triangles, captured.frames[-1].triangles)
+
+
+def test_what_appears_later_hides_but_is_black(scene):
+    late = add_cube("Late", location=(0, -1, 0))
+    for frame, hidden in ((1, True), (6, False)):
+        late.hide_render = hidden
+        late.keyframe_insert("hide_render", frame=frame)
+    captured = capture(scene, REQUEST)
+    assert len(captured.frames[0].positions) == 8
+    last = captured.frames[-1]
+    assert len(last.positions) == 16 and last.tracked.sum() == 8
+
+
+def test_one_view_layer_and_the_note_that_says_so(scene):
+    other = bpy.data.collections.new("Only in the second")
+    scene.collection.children.link(other)
+    other.objects.link(bpy.data.objects.new("Second", bpy.data.meshes["Cube"]))
+    scene.view_layers[0].layer_collection.children[other.name].exclude = True
+    scene.view_layers.new("Second layer")
+    captured = capture(scene, REQUEST)
+    assert names(captured) == ["Cube"] and "Second layer" in captured.notes[0]
+
+
+def test_no_view_layer_is_used(scene):
+    scene.view_layers[0].use = False
+    with pytest.raises(SceneError, match="No view layer"):
+        capture(scene, REQUEST)
+
+
+def test_a_capture_within_a_capture_is_refused(scene):
+    """Blender renders one thing at a time."""
+    refused = []
+
+    def again(engine, depsgraph):
+        with pytest.raises(SceneError, match="already running") as caught:
+            capture(scene, REQUEST)
+        refused.append(caught.value)
+
+    with RenderCopy(scene) as copy:
+        visit_render(copy, again)
+    assert refused[0].fix
+
+
+def test_an_engine_that_was_not_called_is_an_error(scene):
+    with RenderCopy(scene) as copy:
+        copy.scene.sequence_editor_create()
+        length = {"length": 12} if bpy.app.version >= (5, 0) else {"frame_end": 12}
+        copy.scene.sequence_editor.strips.new_effect(name="s", type="COLOR", channel=1, frame_start=1, **length)
+        copy.scene.render.use_sequencer = True
+        with pytest.raises(SceneError, match="without calling"):
+            visit_render(copy, lambda engine, depsgraph: None)
+
+
+def test_progress_counts_frames(scene):
+    told = []
+    capture(scene, REQUEST, progress=lambda done, total: told.append((done, total)))
+    assert told == [(index, 9) for index in range(1, 10)]
+
+
+# physics
+
+
+def add_cloth() -> bpy.types.Object:
+    bpy.ops.mesh.primitive_grid_add(x_subdivisions=6, y_subdivisions=6, location=(0, 0, 3))
+    bpy.context.object.name = "Cloth"
+    bpy.context.object.modifiers.new("Cloth", "CLOTH")
+    return bpy.context.object
+
+
+def add_soft_body() -> bpy.types.Object:
+    bpy.ops.mesh.primitive_grid_add(x_subdivisions=5, y_subdivisions=5, location=(4, 0, 2))
+    bpy.context.object.name = "Soft"
+    bpy.context.object.modifiers.new("Soft", "SOFT_BODY").settings.use_goal = False
+    return bpy.context.object
+
+
+def played(scene, thing, frame: int) -> float:
+    """The mean height that playing the scene from frame 1 gives, in Blender's own viewport."""
+    for step in range(1, frame + 1):
+        scene.frame_set(step)
+    evaluated = thing.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    return float(np.mean([(evaluated.matrix_world @ vertex.co).z for vertex in evaluated.data.vertices]))
+
+
+@pytest.mark.parametrize("add, way", [(add_cloth, "scene copy"), (add_soft_body, "in place")])
+def test_physics_without_a_bake_is_stepped_from_its_beginning(scene, add, way):
+    """A range that begins late and jumps frames still shows the simulation as playing it does."""
+    thing = add()
+    scene.frame_set(3)
+    captured = capture(scene, msgspec.structs.replace(REQUEST, start=6, end=22))
+    assert captured.way == way and thing.name in captured.notes[0] and scene.frame_current == 3
+    heights = [part(captured, index, thing.name)[:, 2].mean() for index in (0, 4, 8)]
+    assert np.allclose(heights, [played(scene, thing, frame) for frame in (6, 14, 22)], atol=2e-3)
+    assert heights[-1] < heights[0] - 0.5
+
+
+def test_unbaked_rigid_bodies_are_refused(scene):
+    bpy.context.view_layer.objects.active = bpy.data.objects["Cube"]
+    bpy.ops.rigidbody.object_add()
+    with pytest.raises(SceneError, match="not baked") as caught:
+        capture(scene, REQUEST)
+    assert "Bake" in caught.value.fix
+
+
+def test_baked_rigid_bodies_are_captured(scene):
+    cube = add_cube("Falling", location=(0, 0, 8))
+    bpy.ops.rigidbody.object_add()
+    with bpy.context.temp_override(point_cache=scene.rigidbody_world.point_cache):
+        bpy.ops.ptcache.bake(bake=True)
+    heights = [part(captured := capture(scene, REQUEST), 0, cube.name)[:, 2].mean(), part(captured, 8, cube.name)[:, 2].mean()]
+    assert heights[1] < heights[0] - 0.5
