@@ -22,7 +22,7 @@ def add_capture_options(command: argparse.ArgumentParser) -> None:
     group.add_argument("--hidden", choices=get_args(Hidden), help="colour of surface hidden in the first frame")
     group.add_argument("--percentiles", choices=get_args(Percentiles), help="what the depth colour is scaled by")
     group.add_argument(
-        "--first-frame", metavar="SOURCE", help="render (the scene's look), workbench, cycles, cycles:SAMPLES or an image"
+        "--first-frame", metavar="SOURCE", help="render (the scene's look), workbench, cycles, render:SAMPLES, cycles:SAMPLES or an image"
     )
 
 
@@ -75,10 +75,10 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def parse_first_frame(text: str) -> FirstFrame:
-    """'render', 'workbench', 'cycles', 'cycles:64', or the path of an image."""
+    """'render', 'workbench', 'cycles', 'render:8', 'cycles:64', or the path of an image."""
     source, _, samples = text.partition(":")
-    if source == "cycles" and samples.isdigit():
-        return FirstFrame(source="cycles", samples=int(samples))
+    if source in ("render", "cycles") and samples.isdigit():
+        return FirstFrame(source=source, samples=int(samples))
     if text in ("render", "workbench", "cycles"):
         return FirstFrame(source=text)
     if not Path(text).is_file():

@@ -13,11 +13,13 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import bpy
+import msgspec
 
 from ...shared.contact_sheet import contact_sheet
 from ...shared.errors import GenerationError, UsageError
 from ...shared.interrupt import cancelled_by_signal
 from ...shared.report import Reporter
+from ...shared.request import FirstFrame, GenerationRequest
 from ...shared.take import Take, new_take_folder
 from ..example_scene import build_example_scene
 from ..images import BlenderImages
@@ -25,10 +27,14 @@ from ..jobs import Job
 from ..sequencer import show_in_sequencer
 from .scene_file import open_scene, request_from
 
+EEVEE_SAMPLES = 8
+
 
 def run(args: argparse.Namespace, reporter: Reporter) -> int:
     scene = open_scene(args, args.scene) if args.scene else _example()
     request = request_from(args, scene)
+    if not args.first_frame:
+        request = _quick_first_frame(request, scene, reporter)
     folder = args.output or new_take_folder(Path("das-demo"), _blender_version())
     blend = _save_copy(folder, args.scene.stem if args.scene else "example")
     job = Job(
@@ -48,6 +54,16 @@ def run(args: argparse.Namespace, reporter: Reporter) -> int:
     sheet = write_contact_sheet(take, folder / "contact-sheet.png")
     _tell(reporter, take, sheet, blend)
     return 0
+
+
+def _quick_first_frame(request: GenerationRequest, scene: bpy.types.Scene, reporter: Reporter) -> GenerationRequest:
+    """Few samples for EEVEE, whose own 64 take minutes on a machine without a GPU."""
+    if request.first_frame != FirstFrame() or not scene.render.engine.startswith("BLENDER_EEVEE"):
+        return request
+    reporter.note(
+        f"The demo renders the first frame by EEVEE with {EEVEE_SAMPLES} samples; --first-frame render takes the scene's own."
+    )
+    return msgspec.structs.replace(request, first_frame=FirstFrame(source="render", samples=EEVEE_SAMPLES))
 
 
 def write_contact_sheet(take: Take, file: Path) -> Path:

@@ -89,6 +89,10 @@ def test_wrong_options_say_the_fix(words, sentence):
     assert caught.value.fix
 
 
+def test_first_frame_may_have_samples():
+    assert options.parse_first_frame("render:8") == FirstFrame(source="render", samples=8)
+
+
 def test_first_frame_may_be_an_image(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     assert options.parse_first_frame(str(tmp_path / "a.png")) == FirstFrame(source="file", path=str(tmp_path / "a.png"))
