@@ -19,13 +19,13 @@ void main()
 }
 """
 
-# near / z keeps a float's full precision at every distance, which the pipeline's own depth does not.
+# near / z, the greatest of which is nearest, keeps a float's full precision at every distance; 1 - near / z does not.
 FRAGMENT = """
 void main()
 {
   drawn = rest_depth;
   drawn_number = number;
-  gl_FragDepth = 1.0 - near / rest_depth.w;
+  gl_FragDepth = near / rest_depth.w;
 }
 """
 
@@ -55,7 +55,7 @@ class GpuDrawer:
         if self._layout is None or not self._layout.is_of(frame):
             self._layout = _Layout(frame)
         with self._targets.framebuffer.bind():
-            self._targets.framebuffer.clear(color=NOTHING, depth=1.0)
+            self._targets.framebuffer.clear(color=NOTHING, depth=0.0)
             if len(frame.triangles):
                 self._draw_batch(frame)
         return self._read()
@@ -70,7 +70,7 @@ class GpuDrawer:
         self._shader.bind()
         self._shader.uniform_float("projection", projection(frame.camera).T.ravel().tolist())
         self._shader.uniform_float("near", frame.camera.near)
-        gpu.state.depth_test_set("LESS")
+        gpu.state.depth_test_set("GREATER")
         gpu.state.depth_mask_set(True)
         gpu.state.blend_set("NONE")
         gpu.state.face_culling_set("NONE")
