@@ -38,6 +38,12 @@ def gpu_drawer():
     drawer.close()
 
 
+@pytest.fixture(autouse=True)
+def empty_file_afterwards():
+    yield
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+
+
 @pytest.mark.parametrize(("name", "hidden"), [("robot_dance", "black"), ("fox_run", "project")])
 def test_the_gpu_draws_what_the_reference_draws(gpu_drawer, shared_data, name, hidden):
     captured, request = open_and_capture(shared_data / f"{name}.blend", hidden)
