@@ -1,8 +1,8 @@
 """Physics without a bake: what a capture must step through, play first, or refuse.
 
 Measured in Blender 4.5 and 5.2: a render simulates cloth, particles and dynamic paint when every whole frame is
-stepped, never when frames are jumped; it never simulates soft bodies, but reads what playing the scene has cached;
-rigid bodies it neither simulates nor reads from an unbaked cache.
+stepped, never when frames are jumped; it never simulates soft bodies and simulation zones, but reads what playing
+the scene has cached; rigid bodies it neither simulates nor reads from an unbaked cache.
 """
 
 from __future__ import annotations
@@ -11,12 +11,22 @@ import math
 from typing import Iterator, Sequence
 
 import bpy
+import msgspec
 
 from ...shared.errors import SceneError
 from ...shared.timeline import split_frame
+from .unkeyed import unkeyed_changes_kept
 
-STEPPED = {"CLOTH", "SOFT_BODY", "DYNAMIC_PAINT", "PARTICLE_SYSTEM", "FLUID"}
-PLAYED = {"SOFT_BODY"}
+CACHED = {"CLOTH", "SOFT_BODY", "DYNAMIC_PAINT", "PARTICLE_SYSTEM"}
+PLAYED = {"SOFT_BODY", "NODES"}
+
+
+class Simulation(msgspec.Struct):
+    """An object's simulating modifier without a bake, and the whole frame at which it begins."""
+
+    name: str
+    kind: str
+    start: int
 
 
 class Moments:
@@ -30,27 +40,28 @@ class Moments:
         check_rigid_bodies(scene)
         self.scene, self.frames = scene, frames
         self.unbaked = unbaked(scene)
-        self.played = sorted({thing.name for thing, modifier, _ in self.unbaked if modifier.type in PLAYED})
+        self.played = sorted({each.name for each in self.unbaked if each.kind in PLAYED})
+        self.start = min((each.start for each in self.unbaked), default=None)
         self.way = "in place" if self.played else "scene copy"
 
     @property
     def notes(self) -> list[str]:
         notes = []
         if self.unbaked:
-            names = sorted({thing.name for thing, _, _ in self.unbaked})
+            names = sorted({each.name for each in self.unbaked})
             notes.append(f"Physics without a bake was stepped frame by frame: {', '.join(names)}.")
         if self.played:
-            notes.append(f"The scene was played in place first, for its soft bodies: {', '.join(self.played)}.")
+            notes.append(f"The scene was played in place first, because a render does not simulate {', '.join(self.played)}.")
         return notes
 
     def prepare(self) -> None:
         """Play what a render cannot simulate."""
         if self.played:
-            play(self.scene, first_frame(self.unbaked), math.ceil(self.frames[-1]))
+            play(self.scene, self.start, math.ceil(self.frames[-1]))
 
     def __iter__(self) -> Iterator[tuple[float, list[tuple[int, float]]]]:
         """(wanted frame, the (frame, sub-frame) pairs to set one after the other)."""
-        reached = first_frame(self.unbaked) - 1 if self.unbaked else math.inf
+        reached = math.inf if self.start is None else self.start - 1
         for frame in self.frames:
             whole, subframe = split_frame(frame)
             steps = [] if reached >= whole else [(step, 0.0) for step in range(reached + 1, whole + 1)]
@@ -68,38 +79,52 @@ def check_rigid_bodies(scene: bpy.types.Scene) -> None:
         )
 
 
-def unbaked(scene: bpy.types.Scene) -> list[tuple[bpy.types.Object, bpy.types.Modifier, bpy.types.PointCache]]:
-    """Every object's simulating modifier whose cache is not baked."""
+def unbaked(scene: bpy.types.Scene) -> list[Simulation]:
+    """Every simulation that a render would run whose cache is not baked. Simulation zones do not say whether they
+    are: playing a baked one does no harm."""
     found = []
     for thing in scene.objects:
         for modifier in thing.modifiers:
-            cache = _cache(modifier) if modifier.type in STEPPED and modifier.show_render else None
-            if cache and not cache.is_baked:
-                found.append((thing, modifier, cache))
+            start = _start(modifier, scene) if modifier.show_render else None
+            if start is not None:
+                found.append(Simulation(thing.name, modifier.type, start))
     return found
 
 
-def _cache(modifier: bpy.types.Modifier) -> bpy.types.PointCache | None:
+def _start(modifier: bpy.types.Modifier, scene: bpy.types.Scene) -> int | None:
+    """The frame at which an unbaked simulation begins; None where there is none. (Fluids live in a folder of files
+    that a render reads by itself.)"""
+    if modifier.type == "NODES":
+        return scene.frame_start if modifier.node_group and _simulates(modifier.node_group) else None
+    caches = [cache for cache in _caches(modifier) if not cache.is_baked]
+    return min((cache.frame_start for cache in caches), default=None)
+
+
+def _caches(modifier: bpy.types.Modifier) -> list[bpy.types.PointCache]:
+    if modifier.type not in CACHED:
+        return []
     if modifier.type == "PARTICLE_SYSTEM":
-        return modifier.particle_system.point_cache
+        return [modifier.particle_system.point_cache]
     if modifier.type == "DYNAMIC_PAINT":
-        surfaces = modifier.canvas_settings.canvas_surfaces if modifier.canvas_settings else ()
-        return next((surface.point_cache for surface in surfaces if not surface.point_cache.is_baked), None)
-    if modifier.type == "FLUID":
-        return None  # fluids live in a cache folder that Blender reads by itself
-    return modifier.point_cache
+        canvas = modifier.canvas_settings
+        return [surface.point_cache for surface in canvas.canvas_surfaces] if canvas else []
+    return [modifier.point_cache]
 
 
-def first_frame(found: list) -> int:
-    """The whole frame from which every cache has been stepped."""
-    return min(cache.frame_start for _, _, cache in found)
+def _simulates(tree: bpy.types.NodeTree) -> bool:
+    """Does a node tree hold a simulation zone, in itself or in a group?"""
+    return any(
+        node.bl_idname == "GeometryNodeSimulationOutput" or (node.type == "GROUP" and node.node_tree and _simulates(node.node_tree))
+        for node in tree.nodes
+    )
 
 
 def play(scene: bpy.types.Scene, start: int, end: int) -> None:
     """Play the user's own scene frame by frame, as pressing Play does, and come back to the frame it stood at."""
     frame, subframe = scene.frame_current, scene.frame_subframe
-    try:
-        for step in range(start, end + 1):
-            scene.frame_set(step)
-    finally:
-        scene.frame_set(frame, subframe=subframe)
+    with unkeyed_changes_kept():
+        try:
+            for step in range(start, end + 1):
+                scene.frame_set(step)
+        finally:
+            scene.frame_set(frame, subframe=subframe)

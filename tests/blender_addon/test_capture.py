@@ -13,6 +13,7 @@ from diffusion_as_shader.blender_addon.capture.scene_guard import RenderCopy
 from diffusion_as_shader.shared.errors import SceneError
 
 from .scenes import REQUEST, moving_cube
+from .snapshot import differences, snapshot
 
 
 @pytest.fixture
@@ -251,6 +252,24 @@ def add_soft_body() -> bpy.types.Object:
     return bpy.context.object
 
 
+def add_simulation_zone() -> bpy.types.Object:
+    """A cube that its simulation lets sink by 0.1 every frame."""
+
+    def sinking(tree, geometry):
+        begin, end = tree.nodes.new("GeometryNodeSimulationInput"), tree.nodes.new("GeometryNodeSimulationOutput")
+        begin.pair_with_output(end)
+        move = tree.nodes.new("GeometryNodeTransform")
+        move.inputs["Translation"].default_value = (0, 0, -0.1)
+        tree.links.new(geometry, begin.inputs["Geometry"])
+        tree.links.new(begin.outputs["Geometry"], move.inputs["Geometry"])
+        tree.links.new(move.outputs["Geometry"], end.inputs["Geometry"])
+        return end.outputs["Geometry"]
+
+    thing = add_cube("Sinking", location=(4, 0, 2))
+    geometry_nodes(thing, sinking)
+    return thing
+
+
 def played(scene, thing, frame: int) -> float:
     """The mean height that playing the scene from frame 1 gives, in Blender's own viewport."""
     for step in range(1, frame + 1):
@@ -259,7 +278,7 @@ def played(scene, thing, frame: int) -> float:
     return float(np.mean([(evaluated.matrix_world @ vertex.co).z for vertex in evaluated.data.vertices]))
 
 
-@pytest.mark.parametrize("add, way", [(add_cloth, "scene copy"), (add_soft_body, "in place")])
+@pytest.mark.parametrize("add, way", [(add_cloth, "scene copy"), (add_soft_body, "in place"), (add_simulation_zone, "in place")])
 def test_physics_without_a_bake_is_stepped_from_its_beginning(scene, add, way):
     """A range that begins late and jumps frames still shows the simulation as playing it does."""
     thing = add()
@@ -269,6 +288,20 @@ def test_physics_without_a_bake_is_stepped_from_its_beginning(scene, add, way):
     heights = [part(captured, index, thing.name)[:, 2].mean() for index in (0, 4, 8)]
     assert np.allclose(heights, [played(scene, thing, frame) for frame in (6, 14, 22)], atol=2e-3)
     assert heights[-1] < heights[0] - 0.5
+
+
+def test_playing_in_place_keeps_what_is_not_keyed(scene):
+    add_soft_body()
+    scene.frame_set(1)  # where the simulation has not begun, so that only its cache is new
+    cube = bpy.data.objects["Cube"]
+    cube.location = (5.0, 6.0, 7.0)
+    cube["custom"] = 1.0
+    cube.keyframe_insert('["custom"]', frame=1)
+    before = snapshot()
+    capture(scene, REQUEST)
+    changed = differences(before, snapshot())
+    assert tuple(cube.location) == (5.0, 6.0, 7.0)
+    assert all("point_cache" in path for path in changed), changed
 
 
 def test_unbaked_rigid_bodies_are_refused(scene):
