@@ -139,6 +139,7 @@ def test_what_frame_handlers_do_is_as_it_was(scene, two_arguments):
 
     def move(scene):
         cube.location = (0, 0, scene.frame_current / 10)
+        cube.pass_index = len(scene.objects)  # which scene it was called with last
 
     handler = (lambda scene, depsgraph: move(scene)) if two_arguments else move
     bpy.app.handlers.frame_change_pre.append(handler)
