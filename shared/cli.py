@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.metadata
 import importlib.util
 import os
 import signal
 import subprocess
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from . import home
 from .errors import Cancelled, DasError, UsageError
 from .home import Room
+from .interrupt import interrupt_postponed
 from .options import add_capture_options, add_generation_options
 from .report import JsonReporter, Reporter, debugging, part_from_blender
 
@@ -91,7 +94,9 @@ def run(argv: list[str], reporter: Reporter) -> int:
         return run_again(argv, place.rooms[0], getattr(args, "blender", None))
     if here[0] == "blender":
         part_from_blender(reporter, home.log_folder() / "blender.log")
-    return importlib.import_module(f"{PACKAGES[here[0]]}.{place.module}", __package__).run(args, reporter)
+    with interrupt_postponed():
+        module = importlib.import_module(f"{PACKAGES[here[0]]}.{place.module}", __package__)
+    return module.run(args, reporter)
 
 
 def rooms_here() -> list[Room]:
@@ -115,11 +120,16 @@ def run_again(argv: list[str], room: Room, blender: str | None) -> int:
     python = find_environment(room, blender).python
     command = [python, "-m", __package__.rpartition(".")[0].rpartition(".")[2], *argv]
     sys.stdout.flush()
-    if os.name == "posix":
-        os.execve(python, command, {**os.environ, RUN_AGAIN: "1"})
-    # Windows has no exec: Ctrl-C reaches the child through the console, and we only wait for it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return subprocess.run(command, env={**os.environ, RUN_AGAIN: "1"}).returncode
+    try:
+        if os.name == "posix":
+            os.execve(python, command, {**os.environ, RUN_AGAIN: "1"})
+        # Windows has no exec: Ctrl-C reaches the child through the console, and we only wait for it.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return subprocess.run(command, env={**os.environ, RUN_AGAIN: "1"}).returncode
+    except OSError as error:
+        raise UsageError(
+            f"{python} cannot be run: {error.strerror}.", "Make the environments again with python3 install/run.py setup."
+        ) from None
 
 
 def find_environment(room: Room, blender: str | None = None) -> home.Environment:
@@ -142,13 +152,23 @@ def _other_blender_wanted(args: argparse.Namespace, here: Room) -> bool:
     wanted = getattr(args, "blender", None)
     if here != "blender" or not wanted:
         return False
+    return not _is_version(_blender_here(), wanted)
+
+
+def _blender_here() -> str:
+    """This Blender's version, without starting Blender's module: that takes a second and prints."""
+    if "bpy" not in sys.modules:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version("bpy")
     import bpy
 
-    return not _is_version(bpy.app.version_string, wanted)
+    return bpy.app.version_string
 
 
 def _is_version(version: str | None, wanted: str) -> bool:
     numbers = _numbers(wanted)
+    if not numbers:
+        raise UsageError(f"'{wanted}' is no Blender version.", "Give it as numbers, for example --blender 4.5.")
     return _numbers(version)[: len(numbers)] == numbers
 
 

@@ -58,6 +58,10 @@ def environments(room: Room) -> list[Environment]:
         content = environments_file().read_bytes()
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise UsageError(
+            f"{environments_file()} cannot be read: {error.strerror}.", "Set DAS_HOME to a folder of yours."
+        ) from None
     try:
         known = msgspec.json.decode(content, type=Environments).environments
     except msgspec.MsgspecError as error:

@@ -8,6 +8,19 @@ from contextlib import contextmanager
 
 
 @contextmanager
+def interrupt_postponed() -> Iterator[None]:
+    """Ctrl-C within raises KeyboardInterrupt at the end: Blender loses it while it starts or opens a file, or breaks."""
+    asked: list[bool] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: asked.append(True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if asked:
+        raise KeyboardInterrupt
+
+
+@contextmanager
 def cancelled_by_signal(cancel: Callable[[], None]) -> Iterator[None]:
     """The first SIGINT or SIGTERM calls ``cancel``; a second one raises KeyboardInterrupt.
 

@@ -71,8 +71,13 @@ class Reporter:
 
     @staticmethod
     def _write(stream: TextIO, text: str, end: str = "\n") -> None:
-        stream.write(text + end)
-        stream.flush()
+        try:
+            stream.write(text + end)
+            stream.flush()
+        except BrokenPipeError:  # whoever read it has gone (das ... | head); a shot is not given up for that
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 class JsonReporter(Reporter):
@@ -96,15 +101,14 @@ class JsonReporter(Reporter):
 
 
 def part_from_blender(reporter: Reporter, log: Path) -> None:
-    """From now on the reporter and Python own stdout and stderr, and what C code prints goes to ``log``.
+    """From now on the reporter owns stdout and stderr, and what anybody else prints goes to ``log``.
 
-    Blender prints render, file and driver lines, which would break JSON and the progress bar. They stay where
-    they are with DAS_DEBUG set.
+    Blender prints render, file and driver lines, some of them through Python, and a file's scripts may print too:
+    that would break JSON and the progress bar. With DAS_DEBUG set it goes to stderr.
     """
     reporter.out, reporter.err = _own_stream(1), _own_stream(2)
-    sys.stdout = reporter.err if isinstance(reporter, JsonReporter) else reporter.out
-    sys.stderr = reporter.err
     noise = os.dup(2) if debugging() else _open_log(log)
+    sys.stdout = sys.stderr = os.fdopen(os.dup(noise), "w", encoding="utf-8", errors="replace", buffering=1)
     os.dup2(noise, 1)
     os.dup2(noise, 2)
     os.close(noise)

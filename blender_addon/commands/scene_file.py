@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 from pathlib import Path
 
 import bpy
 
 from ...shared import options
 from ...shared.errors import SceneError, UsageError
-from ...shared.interrupt import cancelled_by_signal
+from ...shared.interrupt import cancelled_by_signal, interrupt_postponed
 from ...shared.report import Reporter
 from ...shared.request import GenerationRequest
 from ...shared.take import Take, new_take_folder
@@ -22,12 +23,16 @@ def open_scene(args: argparse.Namespace, file: Path | None) -> bpy.types.Scene:
     _register_settings()
     if file is None:
         if not bpy.data.filepath:
-            raise SceneError("No .blend file is open.", "Check the path of the file, or save the scene first.")
+            raise SceneError("No .blend file is open.", "Give a .blend file that exists, or save the open scene first.")
         return bpy.context.scene
-    if not file.exists():
-        raise UsageError(f"There is no file {file}.", "Check the path.")
+    if not file.is_file():
+        what = f"{file} is a folder" if file.is_dir() else f"There is no file {file}"
+        raise UsageError(f"{what}.", "Give a .blend file.")
+    # Python drivers' names hold bpy: Blender 4.5's module is then never closed, and its process never ends.
+    atexit.register(lambda: bpy.app.driver_namespace.clear())
     try:
-        bpy.ops.wm.open_mainfile(filepath=str(file.resolve()), load_ui=False, use_scripts=args.scripts)
+        with interrupt_postponed():
+            bpy.ops.wm.open_mainfile(filepath=str(file.resolve()), load_ui=False, use_scripts=args.scripts)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].removeprefix("Error: ").rstrip(".")
         raise SceneError(f"{file} cannot be opened: {reason}.", "Give a .blend file that this Blender can read.") from None

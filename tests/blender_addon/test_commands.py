@@ -152,3 +152,39 @@ def test_another_blender_than_this_one_is_asked_for():
     assert cli._other_blender_wanted(args, "blender")
     args.blender = ".".join(str(number) for number in bpy.app.version[:2])
     assert not cli._other_blender_wanted(args, "blender")
+
+
+def test_python_drivers_do_not_keep_the_process_from_ending(blend, tmp_path):
+    """They did in Blender 4.5, for ever."""
+    bpy.ops.wm.open_mainfile(filepath=str(blend))
+    bpy.context.scene.camera.driver_add("location", 0).driver.expression = "noise.random()"
+    bpy.ops.wm.save_as_mainfile(filepath=str(blend))
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    command = [sys.executable, "-m", "diffusion_as_shader", "camera", blend, *SMALL, "-o", tmp_path / "camera.json", "--json"]
+    ended = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0
+    assert {json.loads(line)["event"] for line in ended.stdout.splitlines()} == {"progress", "result"}
+    assert ended.stderr == ""
+
+
+def test_ctrl_c_while_blender_starts(blend):
+    """Blender's module lost it, or broke: Ctrl-C comes from within its own start."""
+    script = (
+        "import signal, sys, builtins\n"
+        "from diffusion_as_shader.shared import cli\n"
+        "real = builtins.__import__\n"
+        "def importing(name, *rest):\n"
+        "    if name == 'addon_utils' and name not in sys.modules: signal.raise_signal(signal.SIGINT)\n"
+        "    return real(name, *rest)\n"
+        "builtins.__import__ = importing\n"
+        "sys.exit(cli.main(sys.argv[1:]))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script, "track", str(blend), *SMALL], capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 130 and ended.stderr == "das: Cancelled.\n"
+
+
+def test_folder_is_no_scene(tmp_path, told):
+    with pytest.raises(UsageError, match="is a folder"):
+        run(track, told, "track", tmp_path, *SMALL)

@@ -11,6 +11,7 @@ import pytest
 
 from diffusion_as_shader.shared import cli, home, options
 from diffusion_as_shader.shared.errors import UsageError
+from diffusion_as_shader.shared.interrupt import interrupt_postponed
 from diffusion_as_shader.shared.report import JsonReporter, Reporter
 from diffusion_as_shader.shared.request import FirstFrame, GenerationRequest
 
@@ -193,7 +194,44 @@ def test_environment_that_cannot_serve_its_room_is_said():
     assert ended.returncode == 2 and "cannot serve it" in ended.stderr
 
 
+def test_environment_that_is_no_program_is_said(tmp_path):
+    words, room = other_room()
+    (tmp_path / "python").write_text("no program")
+    (tmp_path / "python").chmod(0o755)
+    write_environments(home.Environment(room=room, name=room, python=str(tmp_path / "python"), blender="9.9"))
+    ended = das(*words)
+    assert ended.returncode == 2 and "cannot be run" in ended.stderr and "install/run.py setup" in ended.stderr
+
+
+def test_home_that_is_no_folder_is_said(tmp_path):
+    (tmp_path / "home").write_text("a file")
+    words, _ = other_room()
+    ended = das(*words, DAS_HOME=str(tmp_path / "home"))
+    assert ended.returncode == 2 and "Set DAS_HOME to a folder" in ended.stderr
+
+
+def test_reader_that_goes_away_ends_nothing():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as out:
+        reporter = JsonReporter(out, Stream(False))
+        for step in range(3):
+            reporter.progress("capture", step, 2)
+        assert not out.closed
+
+
+def test_postponed_interrupt_comes_at_the_end():
+    done = []
+    with pytest.raises(KeyboardInterrupt):
+        with interrupt_postponed():
+            signal.raise_signal(signal.SIGINT)
+            done.append(True)
+    assert done and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_which_blender():
+    with pytest.raises(UsageError, match="'newest' is no Blender version"):
+        cli._is_version("4.5.15", "newest")
     write_environments(blender("4.5.15"), blender("5.2.3"), blender("4.10.1"))
     assert cli.find_environment("blender").blender == "5.2.3"
     assert cli.find_environment("blender", "4.5").blender == "4.5.15"
