@@ -15,7 +15,7 @@ from ...shared.messages import EngineInfo
 from ...shared.request import GenerationRequest
 from . import Event, Frame, Progress, Report
 from .projection_background import Background
-from .projection_fill import NearestSurface, push_pull
+from .projection_fill import NearestSurface, fill_by_object
 from .projection_view import GEOMETRY, ColourViews, GeometryViews, View
 from .projection_warp import FirstFrame, unchanged_edges
 
@@ -76,14 +76,16 @@ class Projection:
         return np.rint(np.clip(result, 0, 255)).astype(np.uint8)
 
     def _fill_surface(self, result: np.ndarray, view: View, fetched: np.ndarray) -> None:
-        """Half from the surface around it in the picture, half from the nearest in space."""
+        """Half from the same object around it in the picture, half from the nearest surface in space."""
         holes = ~view.background & ~fetched
         if not holes.any():
             return
-        fills = [push_pull(result, fetched)[holes]] if fetched.any() else []
-        if not self.nearest.empty:
-            fills.append(self.nearest.colours(_finite(view.positions[holes]), view.label[holes]))
-        result[holes] = np.mean(fills, axis=0) if fills else self.first.image.mean(axis=(0, 1))
+        if self.nearest.empty:  # the first frame shows no surface at all
+            result[holes] = self.first.image.mean(axis=(0, 1))
+            return
+        near = self.nearest.colours(_finite(view.positions[holes]), view.label[holes])
+        around = fill_by_object(result, fetched, view.label, holes)
+        result[holes] = (near + np.where(np.isnan(around), near, around)) / 2
 
 
 def _finite(positions: np.ndarray) -> np.ndarray:

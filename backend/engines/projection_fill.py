@@ -10,6 +10,7 @@ from .projection_view import View
 from .projection_warp import FirstFrame
 
 NEIGHBOURS = 32
+LEAST_KNOWN = 16  # pixels of an object from which it is filled
 MOST_SOURCES = 50_000  # of one object
 CELL = 2.0  # side of the cells that share one colour, in pixels of the first frame
 NEAR_ENOUGH = 0.5  # neighbours up to this share farther than the nearest will do, and are found much faster
@@ -33,9 +34,30 @@ def _push_pull(level: np.ndarray) -> np.ndarray:
         total = max(float(weight.sum()), 1e-9)
         return np.where(weight > 0, mean, colour.sum(axis=(0, 1)) / total)
     down = cv2.pyrDown(level)
-    coarse = _push_pull(down / np.maximum(down[..., 3:], 0.25) * np.minimum(4 * down[..., 3:], 1))
+    coarse = _push_pull(down / np.maximum(down[..., 3:], 0.25))  # a quarter of known pixels makes a known one
     above = cv2.pyrUp(coarse, dstsize=(level.shape[1], level.shape[0]))
     return mean * weight + above * (1 - weight)
+
+
+def fill_by_object(picture: np.ndarray, known: np.ndarray, label: np.ndarray, holes: np.ndarray) -> np.ndarray:
+    """f32 [N,3] of the ``holes``: each object filled from itself, so that nothing bleeds into its neighbours.
+
+    nan for an object of which hardly anything is ``known``.
+    """
+    filled = np.full_like(picture, np.nan)
+    for number in np.unique(label[holes]):
+        own = label == number
+        box = _box(own)
+        source, wanted = (known & own)[box], (holes & own)[box]
+        if np.count_nonzero(source) >= LEAST_KNOWN:
+            filled[box][wanted] = push_pull(picture[box], source)[wanted]
+    return filled[holes]
+
+
+def _box(mask: np.ndarray) -> tuple[slice, slice]:
+    """The smallest rows and columns that hold all of a mask."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 class NearestSurface:

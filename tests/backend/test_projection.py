@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -140,3 +139,149 @@ def score(scene: Scene, results, visible: bool) -> float:
     chosen = [(results[i], scene.truth[i], scene.visible[i] == visible) for i in (4, 8)]
     errors, counts = zip(*(psnr.squared_error(*each) for each in chosen))
     return psnr.psnr_of_error(sum(errors), sum(counts))
+
+
+def test_first_frame_comes_back_exactly(scene, results):
+    assert np.abs(results[0].astype(int) - scene.truth[0]).max() <= 1
+    colours_only = project(only(scene.signals))
+    assert np.abs(colours_only[0].astype(int) - scene.truth[0]).max() <= 1
+
+
+def test_visible_pixels_are_near_the_true_renders(scene, results):
+    assert score(scene, results, visible=True) > 33
+
+
+def test_hidden_pixels_are_filled_by_their_own_object(scene, results):
+    """The card's hidden neighbours are the floor and the sky; neither may turn red or pale like the card."""
+    assert score(scene, results, visible=False) > 15.2
+    hidden_floor = ~scene.visible[8] & (scene.signals["object"][8] == FLOOR)
+    assert hidden_floor.sum() > 500
+    floor_mean = scene.truth[0][scene.signals["object"][0] == FLOOR].mean(axis=0)
+    assert np.abs(results[8][hidden_floor].mean(axis=0) - floor_mean).max() < 30
+
+
+def test_hidden_surface_does_not_show_its_occluder(scene, results):
+    """Where the card stood, the floor uncovered later has none of the card's light blue."""
+    uncovered = ~scene.visible[8] & (scene.signals["object"][8] == FLOOR)
+    card = scene.truth[0][scene.signals["object"][0] == CARD].mean(axis=0)
+    error = np.abs(results[8][uncovered].astype(float) - card).max(axis=-1)
+    assert np.mean(error < 25) < 0.05
+
+
+def test_background_takes_nothing_from_surfaces(scene, results):
+    """A red first frame before a blue sky: every background pixel stays as blue as the sky."""
+    signals = dict(scene.signals)
+    surface = signals["object"][0] > 0
+    signals["first_frame"] = np.where(surface[..., None], np.uint8([255, 0, 0]), np.uint8([0, 0, 255]))
+    painted = project(signals)
+    for index in (4, 8):
+        sky = scene.signals["object"][index] == 0
+        assert (painted[index][sky] == [0, 0, 255]).all()
+        assert (painted[index][~sky] == [255, 0, 0]).all()
+
+
+def test_mixtures_at_depth_edges_leave_no_outline(scene):
+    """The first frame's edge pixels are made white: none may be carried along by what moves apart."""
+    signals = dict(scene.signals)
+    from diffusion_as_shader.backend.engines.projection import Projection
+
+    first = Projection(signals).first
+    labels = signals["object"][0]
+    edge = np.zeros(labels.shape, bool)
+    for axis in (0, 1):
+        differs = np.diff(labels.astype(int), axis=axis) != 0
+        edge |= np.concatenate([differs, np.zeros_like(np.take(differs, [0], axis))], axis)
+        edge |= np.concatenate([np.zeros_like(np.take(differs, [0], axis)), differs], axis)
+    assert first.edge[edge].all()
+    plain = np.full((HEIGHT, WIDTH, 3), 60, np.uint8)
+    plain[edge] = 255
+    signals["first_frame"] = plain
+    moved = project(signals)[8]
+    assert (moved.max(axis=-1) > 90).mean() < 0.002
+
+
+def test_background_turns_with_the_camera(scene, results):
+    """Sky that was on screen and free is right to a few levels; left where it was it would not be."""
+    sky = scene.visible[8] & (scene.signals["object"][8] == 0)
+    assert sky.sum() > 1000
+    assert psnr.psnr(results[8], scene.truth[8], sky) > 30
+    assert psnr.psnr(scene.truth[0], scene.truth[8], sky) < 25
+
+
+def test_grazing_floor_is_not_taken_for_hidden(scene):
+    from diffusion_as_shader.backend.engines.projection import Projection
+    from diffusion_as_shader.backend.engines.projection_warp import unchanged_edges
+
+    projection = Projection(scene.signals)
+    view = projection.views.view(4)
+    _, fetched = projection.first.fetch(view, unchanged_edges(view, view.pixels))
+    seen = scene.visible[4] & (scene.signals["object"][4] == FLOOR)
+    assert fetched[seen].mean() > 0.99
+
+
+def test_tracking_and_first_frame_are_enough(scene):
+    signals = only(scene.signals)
+    events = list(ProjectionEngine().generate(GenerationRequest(), signals, cancelled=lambda: False))
+    report = events[-1]
+    assert report.used == ["tracking", "first_frame"] and "8-bit" in report.notes[0]
+    results = {event.index: event.pixels for event in events if isinstance(event, Frame)}
+    surface = scene.visible[4] & scene.signals["tracking"][4].any(axis=-1)
+    assert psnr.psnr(results[4], scene.truth[4], surface) > 27
+
+
+def test_without_depth_or_objects_geometry_still_serves(scene):
+    signals = only(scene.signals, "valid", "rest", "K", "world_to_camera")
+    assert score(scene, project(signals), visible=True) > 31
+
+
+def test_surface_without_identity_is_filled_from_its_own_object(scene):
+    """A ball that changed its mesh has no first-frame position: it stays red, and is not sky."""
+    signals = dict(scene.signals, valid=scene.signals["valid"].copy())
+    ball_now = signals["object"][4] == BALL
+    signals["valid"][4] &= ~ball_now
+    result = project(signals)[4]
+    red, blue = result[ball_now].mean(axis=0)[[0, 2]]
+    assert red > 2 * blue
+
+
+def test_events_come_in_order_and_twice_the_same(scene, results):
+    events = list(ProjectionEngine().generate(GenerationRequest(), scene.signals, cancelled=lambda: False))
+    assert [event.index for event in events if isinstance(event, Frame)] == list(range(FRAMES))
+    assert [event.step for event in events if isinstance(event, Progress)] == list(range(1, FRAMES + 1))
+    assert isinstance(events[-1], Report) and "rest" in events[-1].used
+    for event in events:
+        if isinstance(event, Frame):
+            assert np.array_equal(event.pixels, results[event.index])
+
+
+def test_signals_may_be_read_only(scene, results):
+    locked = {name: array.copy() for name, array in scene.signals.items()}
+    for array in locked.values():
+        array.flags.writeable = False
+    assert np.array_equal(project(locked)[8], results[8])
+
+
+def test_cancel_stops_between_frames(scene):
+    asked = iter([False, False, True])
+    running = ProjectionEngine().generate(GenerationRequest(), scene.signals, cancelled=lambda: next(asked))
+    made = []
+    with pytest.raises(Cancelled):
+        for event in running:
+            made.append(event)
+    assert sum(isinstance(event, Frame) for event in made) == 2
+
+
+@pytest.mark.parametrize("first_frame_surface", ["all", "none"])
+def test_frames_with_nothing_to_fetch_are_still_made(scene, first_frame_surface):
+    """No background in the first frame, or nothing but background: no crash, no nan, the only colour there is."""
+    signals = only(scene.signals)
+    signals["first_frame"] = np.full((HEIGHT, WIDTH, 3), 77, np.uint8)
+    signals["tracking"] = scene.signals["tracking"].copy()
+    signals["tracking"][0] = 128 if first_frame_surface == "all" else 0
+    assert all((frame == 77).all() for frame in project(signals).values())
+
+
+def test_projection_imports_no_torch():
+    code = "import sys, diffusion_as_shader.backend.engines.projection; print('torch' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert answer.stdout.strip() == "False"
