@@ -251,7 +251,8 @@ class Jobs:
         if job:
             cancelled = worker.job and worker.cancel_by is not None
             await self._finish(job, messages.Cancelled(job=job) if cancelled else _worker_died(job, how))
-        if worker.ready or self._queue.next():
+        # While the job was ended, another task may have started the next worker, or all may have been told to stop.
+        if self.worker is None and not self._stopping and (worker.ready or self._queue.next()):
             self.start_worker()
 
     async def _finish(self, job: str, event: messages.Done | messages.Failed | messages.Cancelled) -> None:
