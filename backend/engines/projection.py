@@ -14,7 +14,7 @@ from ...shared.errors import Cancelled
 from ...shared.messages import EngineInfo
 from ...shared.request import GenerationRequest
 from . import Event, Frame, Progress, Report
-from .projection_background import Background
+from .projection_background import Background, black_margin
 from .projection_fill import NearestSurface, fill_by_object
 from .projection_view import GEOMETRY, ColourViews, GeometryViews, View
 from .projection_warp import FirstFrame, unchanged_edges
@@ -35,7 +35,7 @@ class ProjectionEngine:
         self, request: GenerationRequest, signals: dict[str, np.ndarray], *, cancelled: Callable[[], bool]
     ) -> Iterator[Event]:
         """Frames in order, then the Report. Raises Cancelled between frames."""
-        projection = Projection(signals)
+        projection = Projection(signals, padded=request.fit == "pad")
         count = len(signals["tracking"])
         for index in range(count):
             if cancelled():
@@ -46,14 +46,19 @@ class ProjectionEngine:
 
 
 class Projection:
-    """One first frame projected through one tracking video. ``used``: the signals beside tracking and first_frame."""
+    """One first frame projected through one tracking video. ``used``: the signals beside tracking and first_frame.
 
-    def __init__(self, signals: dict[str, np.ndarray]):
+    ``padded``: black rows and columns along the borders are no picture and stay black.
+    """
+
+    def __init__(self, signals: dict[str, np.ndarray], padded: bool = False):
         self.notes = []
         self.views = self._choose(signals)
         self.used = self.views.used
         self.first = FirstFrame(signals["first_frame"], self.views.view(0))
-        self.background = Background(self.first)
+        margin = black_margin(signals["first_frame"], signals["tracking"])
+        self.margin = margin if padded else np.zeros_like(margin)
+        self.background = Background(self.first, self.margin)
         self.nearest = NearestSurface(self.first)
 
     def _choose(self, signals: dict[str, np.ndarray]) -> GeometryViews | ColourViews:
@@ -73,6 +78,7 @@ class Projection:
         result, fetched = self.first.fetch(view, unchanged)
         self._fill_surface(result, view, fetched)
         self.background.draw(result, view, motion, unchanged)
+        result[self.margin] = 0
         return np.rint(np.clip(result, 0, 255)).astype(np.uint8)
 
     def _fill_surface(self, result: np.ndarray, view: View, fetched: np.ndarray) -> None:

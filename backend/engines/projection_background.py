@@ -15,9 +15,9 @@ SMOOTH = 1 / 40  # of the width
 class Background:
     """The first frame's background, completed smoothly behind its surfaces and beyond its borders."""
 
-    def __init__(self, first: FirstFrame):
+    def __init__(self, first: FirstFrame, margin: np.ndarray):
         self._image = first.image
-        self._own = first.view.background
+        self._own = first.view.background & ~margin
         self.seen = bool(self._own.any())
         if self.seen:
             inner = cv2.erode(self._own.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)  # the rim is a mixture
@@ -51,3 +51,16 @@ class Background:
         here = np.stack([columns, rows], axis=-1) + np.float32(0.5)
         places = motion[rows, columns]
         result[chosen] = bilinear(self._smooth, np.where(np.isfinite(places), places, here))
+
+
+def black_margin(first_frame: np.ndarray, tracking: np.ndarray) -> np.ndarray:
+    """bool [H,W]: whole rows and columns along the borders, black in the first frame u8 [H,W,3] and in all of the
+    tracking video u8 [T,H,W,3]: what ``fit = pad`` leaves beside the camera's view."""
+    black = ~first_frame.any(axis=-1) & ~tracking.any(axis=(0, -1))
+    rows, columns = black.all(axis=1), black.all(axis=0)
+    return _ends(rows)[:, None] | _ends(columns)[None, :]
+
+
+def _ends(full: np.ndarray) -> np.ndarray:
+    """The runs of True that begin at either end."""
+    return np.logical_and.accumulate(full) | np.logical_and.accumulate(full[::-1])[::-1]
