@@ -47,6 +47,12 @@ def scene_view(depsgraph: bpy.types.Depsgraph) -> Camera:
     return Camera(intrinsics, pose, near=camera.data.clip_start, far=camera.data.clip_end)
 
 
+def check_any_camera(scene: bpy.types.Scene) -> None:
+    """SceneError where neither the scene nor a marker names a camera: Blender would refuse to render at all."""
+    if scene.camera is None and not any(marker.camera for marker in scene.timeline_markers):
+        raise SceneError("The scene has no camera.", "Add a camera, or choose one in the scene properties.")
+
+
 def scene_camera(depsgraph: bpy.types.Depsgraph) -> bpy.types.Object:
     """The evaluated camera that a render uses at the depsgraph's frame, camera markers followed."""
     # depsgraph.scene, not scene_eval: in 4.5 the evaluated scene lags one frame behind a camera marker

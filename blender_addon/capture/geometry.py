@@ -6,6 +6,7 @@ render subdivision are those of a render. Surfaces keep their identity through t
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Callable
 
 import bpy
@@ -61,6 +62,7 @@ def capture(
     SceneError where there is no usable camera, a render is running or rigid bodies are not baked; Cancelled where
     ``cancelled()`` says so. ``progress(done, total)`` counts sampled frames.
     """
+    cameras.check_any_camera(scene)
     moments = Moments(scene, sample_frames(request.start, request.end, request.frames))
     with RenderCopy(scene) as copy:
         moments.prepare()
@@ -95,7 +97,7 @@ class _Sampler:
 
 
 def _scene_notes(scene: bpy.types.Scene, request: GenerationRequest) -> list[str]:
-    notes, used = [], [layer.name for layer in scene.view_layers if layer.use]
+    notes, used = _missing_notes(), [layer.name for layer in scene.view_layers if layer.use]
     if len(used) > 1:
         notes.append(f"Of the view layers {', '.join(used)} only {first_layer(scene).name} was captured.")
     if scene.render.use_border:
@@ -105,6 +107,18 @@ def _scene_notes(scene: bpy.types.Scene, request: GenerationRequest) -> list[str
             notes.append("The first frame is rendered without motion blur, so that its edges line up with the tracking video.")
         if scene.render.use_compositing and _has_compositor(scene):
             notes.append("The first frame is rendered without the compositor.")
+    return notes
+
+
+def _missing_notes() -> list[str]:
+    """What the file asks for and Blender did not do or find, so that the capture lacks it."""
+    notes = []
+    if bpy.app.autoexec_fail:
+        why = bpy.app.autoexec_fail_message
+        notes.append(f"Python in the file was not run ({why}), so what it drives stands still; allow it with --scripts.")
+    for library in bpy.data.libraries:
+        if not library.packed_file and not Path(bpy.path.abspath(library.filepath, library=library.parent)).exists():
+            notes.append(f"The linked file {library.filepath} is missing, and all that it holds.")
     return notes
 
 

@@ -25,6 +25,8 @@ def run(args: argparse.Namespace, reporter: Reporter) -> int:
         captured = capture(
             scene, request, progress=lambda *step: reporter.progress("capture", *step), cancelled=lambda: bool(stopped)
         )
+    for sentence in captured.notes:
+        reporter.note(sentence)
     fps = video_fps(request.start, request.end, request.frames, request.scene_fps)
     sampled = sample_frames(request.start, request.end, request.frames)
     try:

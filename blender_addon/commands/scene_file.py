@@ -23,11 +23,11 @@ def open_scene(args: argparse.Namespace, file: Path | None) -> bpy.types.Scene:
     _register_settings()
     if file is None:
         if not bpy.data.filepath:
-            raise SceneError("No .blend file is open.", "Give a .blend file that exists, or save the open scene first.")
+            raise SceneError("No .blend file is open.", "Check the path of the file, or save the scene first.")
         return bpy.context.scene
     if not file.is_file():
         what = f"{file} is a folder" if file.is_dir() else f"There is no file {file}"
-        raise UsageError(f"{what}.", "Give a .blend file.")
+        raise UsageError(f"{what}.", "Check the path of the .blend file.")
     # Python drivers' names hold bpy: Blender 4.5's module is then never closed, and its process never ends.
     atexit.register(lambda: bpy.app.driver_namespace.clear())
     try:

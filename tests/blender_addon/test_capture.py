@@ -319,3 +319,21 @@ def test_baked_rigid_bodies_are_captured(scene):
         bpy.ops.ptcache.bake(bake=True)
     heights = [part(captured := capture(scene, REQUEST), 0, cube.name)[:, 2].mean(), part(captured, 8, cube.name)[:, 2].mean()]
     assert heights[1] < heights[0] - 0.5
+
+
+def test_what_the_file_lacks_is_said(tmp_path):
+    """A library that is gone, and a driver whose Python is not allowed to run."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.ops.mesh.primitive_cube_add()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "lib.blend"))
+    scene = moving_cube()
+    with bpy.data.libraries.load(str(tmp_path / "lib.blend"), link=True) as (there, here):
+        here.objects = there.objects
+    scene.collection.objects.link(here.objects[0])
+    driver = bpy.data.objects["Cube"].driver_add("scale", 0).driver
+    driver.expression = "__import__('math').cos(frame)"
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "scene.blend"))
+    (tmp_path / "lib.blend").unlink()
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "scene.blend"), use_scripts=False)
+    notes = " ".join(capture(bpy.context.scene, REQUEST).notes)
+    assert "lib.blend is missing" in notes and "was not run" in notes
