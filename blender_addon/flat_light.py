@@ -10,7 +10,6 @@ import bpy
 
 SAMPLES = 8
 COLOUR_INPUTS = ("Base Color", "Color")
-GREY = (0.6, 0.6, 0.6, 1.0)
 
 
 def light_flatly(scene: bpy.types.Scene) -> None:
@@ -34,23 +33,19 @@ def light_flatly(scene: bpy.types.Scene) -> None:
 
 def _emit(material: bpy.types.Material) -> None:
     """Lead what fed the surface's colour into an emission of strength 1."""
-    if material.node_tree is None:
-        diffuse = tuple(material.diffuse_color)
+    if bpy.app.version < (5, 0) and not material.use_nodes:  # from 5.0 on every material has nodes
         material.use_nodes = True
         material.node_tree.nodes.clear()
-    else:
-        diffuse = GREY
     nodes, links = material.node_tree.nodes, material.node_tree.links
-    output = next((node for node in nodes if node.type == "OUTPUT_MATERIAL" and node.is_active_output), None)
-    output = output or nodes.new("ShaderNodeOutputMaterial")
+    # Of a file from 4.x, 5.x makes one output for EEVEE and one for Cycles where a material had no nodes.
+    output = material.node_tree.get_output_node("CYCLES") or nodes.new("ShaderNodeOutputMaterial")
     emission = nodes.new("ShaderNodeEmission")
     source = _colour_input(output)
-    if source is None:
-        emission.inputs["Color"].default_value = diffuse
-    elif source.is_linked:
+    if source is not None and source.is_linked:
         links.new(source.links[0].from_socket, emission.inputs["Color"])
     else:
-        emission.inputs["Color"].default_value = tuple(source.default_value)
+        colour = material.diffuse_color if source is None else source.default_value
+        emission.inputs["Color"].default_value = tuple(colour)
     links.new(emission.outputs["Emission"], output.inputs["Surface"])
 
 

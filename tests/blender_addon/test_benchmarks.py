@@ -81,6 +81,21 @@ def test_flat_light_gives_every_surface_its_own_colour(empty_file, tmp_path):
     assert sign.sum() > 60
 
 
+def test_flat_light_reaches_materials_without_nodes(empty_file, shared_data, tmp_path):
+    bpy.ops.wm.open_mainfile(filepath=str(shared_data / "robot_dance.blend"))
+    scene = bpy.context.scene
+    light_flatly(scene)
+    scene.cycles.samples = 1
+    scene.render.dither_intensity = 0
+    scene.render.resolution_x, scene.render.resolution_y = 96, 64
+    scene.render.image_settings.file_format = "PNG"
+    scene.render.filepath = str(tmp_path / "flat.png")
+    bpy.ops.render.render(write_still=True)
+    pixels = BlenderImages().read(tmp_path / "flat.png").reshape(-1, 3)
+    _, counts = np.unique(pixels, axis=0, return_counts=True)
+    assert np.sort(counts)[-6:].sum() > 0.97 * len(pixels)  # sky, two tiles, orange, grey, black
+
+
 def test_compare_tells_visible_pixels_from_the_others(tmp_path):
     request = GenerationRequest(width=32, height=16, frames=9, start=1, end=9)
     take = Take.create(tmp_path / "take", request, BlenderImages())
