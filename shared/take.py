@@ -88,13 +88,7 @@ class Take:
         created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         record = TakeRecord(job=uuid.uuid4().hex, request=request, created=created, scene=scene)
         take = cls(folder, record, images)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            occupied = next(folder.iterdir(), None) is not None
-        except OSError as error:
-            raise UsageError(f"The take folder {folder} cannot be made: {error.strerror}.", "Choose another with -o.") from None
-        if occupied:
-            raise UsageError(f"The folder {folder} is not empty.", "Choose a new folder with -o.")
+        make_empty_folder(folder, "take folder")
         try:
             take.save()
         except GenerationError as error:
@@ -265,6 +259,17 @@ def new_take_folder(parent: Path, name: str) -> Path:
                 return folder
     except OSError as error:
         raise UsageError(f"No take can be made in {parent}: {error.strerror}.", "Choose another folder with -o.") from None
+
+
+def make_empty_folder(folder: Path, what: str = "folder") -> None:
+    """Make a folder, or take an empty one; UsageError where it holds anything or cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        occupied = next(folder.iterdir(), None) is not None
+    except OSError as error:
+        raise UsageError(f"The {what} {folder} cannot be made: {error.strerror}.", "Choose another with -o.") from None
+    if occupied:
+        raise UsageError(f"The folder {folder} is not empty.", "Choose a new folder with -o.")
 
 
 def content_hash(array: np.ndarray) -> str:

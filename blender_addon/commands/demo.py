@@ -16,11 +16,11 @@ import bpy
 import msgspec
 
 from ...shared.contact_sheet import contact_sheet
-from ...shared.errors import GenerationError, UsageError
+from ...shared.errors import GenerationError
 from ...shared.interrupt import cancelled_by_signal
 from ...shared.report import Reporter
 from ...shared.request import FirstFrame, GenerationRequest
-from ...shared.take import Take, new_take_folder
+from ...shared.take import Take, make_empty_folder, new_take_folder
 from ..example_scene import build_example_scene
 from ..images import BlenderImages
 from ..jobs import Job
@@ -92,13 +92,7 @@ def _blender_version() -> str:
 
 def _save_copy(folder: Path, name: str) -> Path:
     """The open scene as a new file in ``folder``, which is the open file from now on: the user's stays as it is."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        occupied = next(folder.iterdir(), None) is not None
-    except OSError as error:
-        raise UsageError(f"The folder {folder} cannot be made: {error.strerror}.", "Choose another with -o.") from None
-    if occupied:
-        raise UsageError(f"The folder {folder} is not empty.", "Choose a new folder with -o.")
+    make_empty_folder(folder)
     blend = folder.resolve() / f"{name}.blend"
     _save(blend)
     return blend
