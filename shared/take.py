@@ -5,6 +5,7 @@ camera.json      shared.camera.CameraPath
 first_frame.png  u8 [H,W,3] sRGB
 tracking/0001.png ...   the tracking video
 signals.npz      valid, rest, object, depth (absent where a take was made from videos)
+coordinates/ depth/ mattes/ flow/ tracks.npz tracking.mkv   on request (docs/signals.md)
 frames/0001.png ...     the results, as they arrive
 video.mp4        the results, for people
 
@@ -19,7 +20,8 @@ import itertools
 import re
 import uuid
 import zipfile
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -29,6 +31,7 @@ import numpy as np
 from .camera import CameraPath, read_camera_path, write_camera_path
 from .errors import DasError, GenerationError, UsageError
 from .request import GenerationRequest
+from .stacks import Stack
 from .timeline import video_fps
 
 State = Literal["prepared", "queued", "running", "done", "failed", "cancelled"]
@@ -170,8 +173,7 @@ class Take:
 
     def save(self) -> None:
         """take.json as the record stands."""
-        content = msgspec.json.format(msgspec.json.encode(self.record), indent=1)
-        self._write(self.folder / "take.json", lambda partial: partial.write_bytes(content))
+        self.write_file("take.json", msgspec.json.format(msgspec.json.encode(self.record), indent=1))
 
     def set_state(self, state: State, failure: Failure | None = None) -> None:
         """The one place where a take's state changes."""
@@ -184,7 +186,8 @@ class Take:
             self.record.notes.append(sentence)
 
     def write_camera_path(self, path: CameraPath) -> None:
-        self._guarded(lambda: write_camera_path(path, self.folder / "camera.json"))
+        with self._guarded():
+            write_camera_path(path, self.folder / "camera.json")
 
     def write_first_frame(self, pixels: np.ndarray) -> None:
         self.record.hashes["first_frame"] = content_hash(pixels)
@@ -198,48 +201,70 @@ class Take:
         self._write_image(self.frame_file(index), pixels)
         return self.frame_file(index)
 
-    def write_signals(self, signals: dict[str, np.ndarray]) -> None:
+    def write_file(self, name: str, content: bytes) -> None:
+        """Any file of the take, ``name`` relative to its folder."""
+        with self._whole(self.folder / name) as partial:
+            partial.write_bytes(content)
+
+    def stack(self, stacks: dict[str, Stack], pictures: Mapping[str, np.ndarray]) -> None:
+        """Put the next frame's pictures on stacks [T,...] on disk, which the first frame makes."""
+        with self._guarded():
+            for name, picture in pictures.items():
+                if name not in stacks:
+                    stacks[name] = Stack(self.folder, self.record.request.frames, picture)
+                stacks[name].append(picture)
+
+    def write_signals(self, signals: Mapping[str, np.ndarray | Stack]) -> None:
         """signals.npz. All but rest shrinks to a tenth in a second; rest, noise to zlib, is stored as it is."""
+        for _ in self.writing_signals(signals):
+            pass
+
+    def writing_signals(self, signals: Mapping[str, np.ndarray | Stack]) -> Iterator[tuple[int, int]]:
+        """As :meth:`write_signals`, a frame of one signal at a time: how many are written, and of how many."""
         chosen = {name: signals[name] for name in SIGNAL_NAMES if name in signals}
-
-        def save(partial: Path) -> None:
-            # Not np.savez: on a full disk it leaves a ZipFile behind that prints a traceback when it is collected.
-            with zipfile.ZipFile(partial, "w", compresslevel=1) as archive:
-                for name, array in chosen.items():
-                    archive.compression = zipfile.ZIP_STORED if name == "rest" else zipfile.ZIP_DEFLATED
-                    with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                        np.lib.format.write_array(entry, array, allow_pickle=False)
-
-        self._write(self.folder / "signals.npz", save)
+        done, total = 0, sum(signal.shape[0] for signal in chosen.values())
+        # Not np.savez: on a full disk it leaves a ZipFile behind that prints a traceback when it is collected.
+        with self._whole(self.folder / "signals.npz") as partial, zipfile.ZipFile(partial, "w", compresslevel=1) as archive:
+            for name, signal in chosen.items():
+                archive.compression = zipfile.ZIP_STORED if name == "rest" else zipfile.ZIP_DEFLATED
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                    form = {"descr": signal.dtype.str, "fortran_order": False, "shape": signal.shape}
+                    np.lib.format.write_array_header_1_0(entry, form)
+                    for picture in signal:
+                        entry.write(np.ascontiguousarray(picture).data)
+                        done += 1
+                        yield done, total
 
     def write_video(self) -> Path:
         """video.mp4 from the frames that are there, at the rate that keeps the range's duration."""
         request = self.record.request
         files = [self.frame_file(index) for index in range(request.frames) if self.frame_file(index).exists()]
         fps = video_fps(request.start, request.end, request.frames, request.scene_fps)
-        self._guarded(lambda: self.images.write_video(self.video, files, fps))
+        with self._guarded():
+            self.images.write_video(self.video, files, fps)
         return self.video
 
     def _write_image(self, file: Path, pixels: np.ndarray) -> None:
-        self._write(file, lambda partial: self.images.write(partial, pixels))
+        with self._whole(file) as partial:
+            self.images.write(partial, pixels)
 
-    def _write(self, file: Path, write) -> None:
+    @contextmanager
+    def _whole(self, file: Path) -> Iterator[Path]:
+        """A name to write under, which becomes ``file`` at the end, or is gone where that is not reached."""
         partial = file.with_name(file.name + ".partial")
-
-        def whole() -> None:
+        with self._guarded():
             file.parent.mkdir(parents=True, exist_ok=True)
             try:
-                write(partial)
+                yield partial
                 partial.replace(file)
             except BaseException:
                 partial.unlink(missing_ok=True)
                 raise
 
-        self._guarded(whole)
-
-    def _guarded(self, write) -> None:
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
         try:
-            write()
+            yield
         except OSError as error:
             raise GenerationError(
                 f"{self.folder} cannot be written: {error.strerror or error}.", "Free some space or check the folder's permissions."
@@ -272,10 +297,11 @@ def make_empty_folder(folder: Path, what: str = "folder") -> None:
         raise UsageError(f"The folder {folder} is not empty.", "Choose a new folder with -o.")
 
 
-def content_hash(array: np.ndarray) -> str:
+def content_hash(array: np.ndarray | Stack) -> str:
     """sha256 of an array's bytes, shape and type."""
     digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
-    digest.update(np.ascontiguousarray(array).data)
+    for part in array:
+        digest.update(np.ascontiguousarray(part).data)
     return digest.hexdigest()
 
 

@@ -155,12 +155,19 @@ def test_discard_leaves_no_empty_folder(take):
     assert not take.folder.exists()
 
 
-def test_png_has_the_forms_of_its_specification():
+@pytest.mark.parametrize(
+    ("pixels", "form"),
+    [
+        (np.random.default_rng(0).integers(0, 256, (7, 5, 3), dtype=np.uint8), (5, 7, 8, 2, 0, 0, 0)),
+        (np.random.default_rng(0).integers(0, 65536, (7, 5), dtype=np.uint16), (5, 7, 16, 0, 0, 0, 0)),
+    ],
+    ids=["colour", "16-bit grey"],
+)
+def test_png_has_the_forms_of_its_specification(pixels, form):
     """Decoded by hand: signature, chunk checksums, and filter 2 undone give the pixels again."""
     import struct
     import zlib
 
-    pixels = np.random.default_rng(0).integers(0, 256, (7, 5, 3), dtype=np.uint8)
     data, chunks, place = png.encode(pixels), {}, 8
     assert data[:8] == b"\x89PNG\r\n\x1a\n"
     while place < len(data):
@@ -168,7 +175,50 @@ def test_png_has_the_forms_of_its_specification():
         body = data[place + 4 : place + 8 + length]
         assert struct.unpack(">I", data[place + 8 + length : place + 12 + length]) == (zlib.crc32(body),)
         chunks[body[:4]], place = body[4:], place + 12 + length
-    assert struct.unpack(">IIBBBBB", chunks[b"IHDR"]) == (5, 7, 8, 2, 0, 0, 0)
-    rows = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(7, 16)
+    assert struct.unpack(">IIBBBBB", chunks[b"IHDR"]) == form
+    rows = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(7, -1)
     assert (rows[:, 0] == 2).all()
-    assert np.array_equal(np.cumsum(rows[:, 1:], axis=0, dtype=np.uint8).reshape(7, 5, 3), pixels)
+    unfiltered = np.cumsum(rows[:, 1:], axis=0, dtype=np.uint8)
+    assert np.array_equal(unfiltered.reshape(-1).view(pixels.dtype.newbyteorder(">")).reshape(pixels.shape), pixels)
+
+
+def test_signals_grow_frame_by_frame_on_disk(take):
+    signals = {"rest": np.random.default_rng(0).random((9, 16, 32, 3), np.float32), "valid": np.arange(4608).reshape(9, 16, 32) % 3 == 0}
+    stacks = {}
+    for index in range(9):
+        take.stack(stacks, {name: array[index] for name, array in signals.items()})
+    assert list(take.writing_signals(stacks))[-1] == (18, 18)
+    with np.load(take.folder / "signals.npz") as stored:
+        assert all(np.array_equal(stored[name], signals[name]) for name in signals)
+    assert files(take.folder) == ["signals.npz", "take.json"]
+
+
+def test_signals_given_up_half_way_leave_nothing(take):
+    writing = take.writing_signals({"depth": np.zeros((9, 16, 32), np.float32)})
+    next(writing)
+    assert files(take.folder) == ["signals.npz.partial", "take.json"]
+    writing.close()
+    assert files(take.folder) == ["take.json"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a limit of file sizes is POSIX's")
+def test_a_disk_that_fills_up_in_the_signals_leaves_nothing(take):
+    import resource
+    import signal
+
+    stacks, before = {}, resource.getrlimit(resource.RLIMIT_FSIZE)
+    noise = np.random.default_rng(0).random((9, 16, 32, 3), np.float32)
+    for picture in noise:
+        take.stack(stacks, {"rest": picture})
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, before[1]))
+    try:
+        with pytest.raises(GenerationError, match="cannot be written"):
+            take.write_signals(stacks)
+        with pytest.raises(GenerationError, match="cannot be written"):
+            for _ in range(100):
+                take.stack(stacks, {"depth": noise[0]})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert files(take.folder) == ["take.json"]
