@@ -18,17 +18,21 @@ from ..shared import messages
 from ..shared.camera import camera_path
 from ..shared.errors import Cancelled, SceneError
 from ..shared.generation import generate, reach_backend, told_in
+from ..shared.points import query_points
 from ..shared.request import GenerationRequest, check
+from ..shared.stacks import Stack
 from ..shared.take import SIGNAL_NAMES, Take, content_hash
 from ..shared.timeline import sample_frames, video_fps
 from .capture.draw import choose_drawer
+from .capture.export import Exports
 from .capture.first_frame import first_frame
 from .capture.geometry import Capture, capture
-from .capture.signals import SignalFrame, draw_signals
+from .capture.signals import draw_signals
 from .images import BlenderImages
 from .sequencer import GrowingStrip, colour_space
 
 Purpose = Literal["preview", "track", "generate"]
+FRAMES_A_STEP = 8  # of signals.npz
 
 
 class Step(NamedTuple):
@@ -74,6 +78,11 @@ class Job:
         self._stop = False
         self._steps = self._run()
 
+    @property
+    def ready(self) -> str:
+        """What is said at the end."""
+        return f"{self.folder.name} is ready."
+
     def step(self) -> bool:
         """Do the next piece of work; False once the job is done."""
         try:
@@ -110,30 +119,31 @@ class Job:
         """Everything that needs the scene. No step between capture and first frame: the user could edit it there."""
         self._report("capture", 0, self.request.frames)
         yield
+        if "tracks" in self.request.write:
+            query_points(self.request)  # a wrong file of points is said before anything is captured
         wants_picture, from_file = self.purpose != "preview", self.request.first_frame.source == "file"
         picture = self._first_frame() if wants_picture and from_file else None
-        captured = self._timed("capture", self._capture)
-        if wants_picture and not from_file:
-            self._report("first frame", 0, 1)
-            picture = self._timed("first frame", self._first_frame)
-        yield
-        signals = yield from self._draw(captured)
-        cameras = [frame.camera for frame in captured.frames]
-        path = camera_path(cameras, self._sampled(), self._video_fps())
+        with self._timed("capture", self._capture) as captured:
+            if wants_picture and not from_file:
+                self._report("first frame", 0, 1)
+                picture = self._timed("first frame", self._first_frame)
+            yield
+            stacks = yield from self._draw(captured)
+            path = camera_path(captured.cameras, self._sampled(), self._video_fps())
         self.take.write_camera_path(path)
-        signals.update(K=path.K, world_to_camera=path.world_to_camera)
         if picture is not None:
             self.take.write_first_frame(picture)
-            signals["first_frame"] = picture
-        self._report("signals", 0, 1)
-        yield
-        self._timed("signals", lambda: self.take.write_signals(signals))
+        yield from self._write(stacks)
         self.take.save()
-        return signals
+        if self.purpose == "generate":
+            stacked = {name: stack.array() for name, stack in stacks.items()}
+            return {**stacked, "first_frame": picture, "K": path.K, "world_to_camera": path.world_to_camera}
 
     def _capture(self) -> Capture:
         scene = self._find(self._scene)
-        captured = capture(scene, self.request, progress=self._teller("capture"), cancelled=self._stopped)
+        captured = capture(
+            scene, self.request, progress=self._teller("capture"), cancelled=self._stopped, folder=self.take.folder
+        )
         self.take.note(f"Captured {'in place' if captured.way == 'in place' else 'through a copy of the scene'}.")
         for sentence in captured.notes:
             self.take.note(sentence)
@@ -144,26 +154,46 @@ class Job:
         return first_frame(self._find(self._scene), self.request, self.take.images)
 
     def _draw(self, captured: Capture) -> Iterator[None]:
-        """The signals of all frames by name, each tracking frame on disk as it is drawn."""
+        """The signals of all frames by name, on disk as they are drawn, and the files for other tools."""
         began = time.monotonic()
         drawer, why = choose_drawer()
         if why:
             self.take.note(why)
         strip = self._strip("tracking") if self.purpose == "preview" else None
-        signals: dict[str, np.ndarray] = {}
-        try:
+        stacks: dict[str, Stack] = {}
+        with closing(drawer), Exports(self.take, captured, self._video_fps()) as exports:
+            exports.begin()
             for index, frame in draw_signals(captured, self.request, drawer, self._teller("tracking"), self._stopped):
-                _put(signals, index, frame, self.request.frames)
+                self.take.stack(stacks, {name: getattr(frame, name) for name in ("tracking", *SIGNAL_NAMES)})
                 self.take.write_tracking_frame(index, frame.tracking)
                 if strip:
                     strip.add(index)
                 yield
+                for _ in exports.add(index, frame):
+                    yield
                 self._check_stop()
-        finally:
-            drawer.close()
-        self.take.record.hashes["tracking"] = content_hash(signals["tracking"])
+            exports.finish()
+        self.take.record.hashes["tracking"] = content_hash(stacks["tracking"])
         self.take.record.timings["tracking"] = time.monotonic() - began
-        return signals
+        return stacks
+
+    def _write(self, stacks: dict[str, Stack]) -> Iterator[None]:
+        """What is written of the whole shot."""
+        if "video" in self.request.write:
+            self._report("lossless video", 0, self.request.frames)
+            yield
+            self._timed("lossless video", self._write_lossless)
+        began = time.monotonic()
+        for done, total in self.take.writing_signals(stacks):
+            self._report("signals", done, total)
+            if done % FRAMES_A_STEP == 0:
+                yield
+            self._check_stop()
+        self.take.record.timings["signals"] = time.monotonic() - began
+
+    def _write_lossless(self) -> None:
+        files = [self.take.tracking_file(index) for index in range(self.request.frames)]
+        BlenderImages().write_lossless(self.take.folder / "tracking.mkv", files, self._video_fps(), self._teller("lossless video"))
 
     def _generate(self, signals: dict[str, np.ndarray]) -> Iterator[None]:
         self._report("backend", 0, 1)
@@ -238,11 +268,3 @@ class Job:
     def _check_stop(self) -> None:
         if self._stop:
             raise Cancelled("The job was cancelled.")
-
-
-def _put(signals: dict[str, np.ndarray], index: int, frame: SignalFrame, count: int) -> None:
-    """One frame's signals into stacks [count, ...] that the first frame makes."""
-    for name in ("tracking", *SIGNAL_NAMES):
-        picture = getattr(frame, name)
-        stack = signals.setdefault(name, np.empty((count, *picture.shape), picture.dtype))
-        stack[index] = picture

@@ -6,6 +6,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, PointerProperty, StringProperty
 
 from ..shared.errors import UsageError
+from ..shared.points import is_grid
 from ..shared.request import MODEL_FRAMES, MODEL_SIZE, FirstFrame, GenerationRequest
 from .preferences import ENGINES, default_engine
 
@@ -28,6 +29,20 @@ FITS = [
 HIDDEN = [
     ("project", "Project", "Surface hidden in the first frame has a colour by projection"),
     ("black", "Black", "Surface hidden in the first frame is black, as in videos made by point trackers"),
+]
+
+BACKGROUNDS = [
+    ("black", "Black", "Nothing is tracked where no surface is"),
+    ("world", "World", "The world is tracked as infinitely far, so that a panning camera moves the sky"),
+]
+
+WRITTEN = [
+    ("video", "Video", "The tracking video as one lossless file (tracking.mkv, FFV1)"),
+    ("coordinates", "Coordinates", "Where each pixel's surface was in the first frame, in world coordinates (EXR)"),
+    ("depth", "Depth", "Distance along the camera's axis, in scene units (EXR)"),
+    ("mattes", "Mattes", "The number of the object that each pixel shows (16-bit PNG), and their names"),
+    ("flow", "Flow", "How far each pixel's surface moves to the next frame (.flo)"),
+    ("tracks", "Tracks", "Points followed through the shot, with visibility (tracks.npz)"),
 ]
 
 
@@ -59,6 +74,11 @@ class DasSettings(bpy.types.PropertyGroup):
     height: IntProperty(name="Height", description="The video's height in pixels; a multiple of 16", min=16, default=MODEL_SIZE[1])
     fit: EnumProperty(name="Fit", description="How the camera's view meets the video's aspect", items=FITS)
     hidden: EnumProperty(name="Hidden surface", description="The colour of what the first frame does not show", items=HIDDEN)
+    background: EnumProperty(name="Background", description="The tracking colour where no surface is", items=BACKGROUNDS)
+    write: EnumProperty(name="Also write", description="Files for other tools, beside the take", items=WRITTEN, options={"ENUM_FLAG"})
+    points: StringProperty(
+        name="Points", description="What the tracks follow: a grid such as 50x50 or 400, or a .csv, .json or .npz file of x, y and t", default="50x50"
+    )
     show_strip: BoolProperty(name="Add strip", description="Let the result grow as a strip in the Sequencer", default=True)
 
 
@@ -79,6 +99,9 @@ def request_of(scene: bpy.types.Scene) -> GenerationRequest:
         scene_fps=scene.render.fps / scene.render.fps_base,
         fit=settings.fit,
         hidden=settings.hidden,
+        background=settings.background,
+        write=tuple(name for name, *_ in WRITTEN if name in settings.write),
+        points=settings.points if is_grid(settings.points) else bpy.path.abspath(settings.points),
         first_frame=_first_frame(settings),
     )
 
@@ -87,9 +110,10 @@ def apply_request(scene: bpy.types.Scene, request: GenerationRequest) -> None:
     """The reverse of :func:`request_of`: the panel shows the request again, as a range of its own."""
     settings = scene.das
     settings.range = "custom"
-    for name in ("engine", "prompt", "negative_prompt", "seed", "width", "height", "frames", "fit", "hidden"):
+    for name in ("engine", "prompt", "negative_prompt", "seed", "width", "height", "frames", "fit", "hidden", "background"):
         setattr(settings, name, getattr(request, name))
     settings.start, settings.end = round(request.start), round(request.end)
+    settings.write, settings.points = set(request.write), request.points
     settings.first_frame = request.first_frame.source
     settings.first_frame_path = request.first_frame.path
     settings.first_frame_samples = request.first_frame.samples

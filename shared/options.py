@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 from pathlib import Path
 from typing import get_args
 
 import msgspec
 
 from .errors import UsageError
-from .request import FirstFrame, Fit, GenerationRequest, Hidden, Percentiles, check
+from .points import FORMS, is_grid
+from .request import Background, FirstFrame, Fit, GenerationRequest, Hidden, Percentiles, Written, check
 
 
 def add_capture_options(command: argparse.ArgumentParser) -> None:
@@ -21,9 +23,17 @@ def add_capture_options(command: argparse.ArgumentParser) -> None:
     group.add_argument("--fit", choices=get_args(Fit), help="crop the camera's view to the window, or pad it")
     group.add_argument("--hidden", choices=get_args(Hidden), help="colour of surface hidden in the first frame")
     group.add_argument("--percentiles", choices=get_args(Percentiles), help="what the depth colour is scaled by")
+    group.add_argument("--background", choices=get_args(Background), help="black, or tracked as infinitely far, so that pans move the sky")
     group.add_argument(
         "--first-frame", metavar="SOURCE", help="render (the scene's look), workbench, cycles, render:SAMPLES, cycles:SAMPLES or an image"
     )
+
+
+def add_write_options(command: argparse.ArgumentParser) -> None:
+    """What a capture writes for other tools."""
+    group = command.add_argument_group("also write")
+    group.add_argument("--write", metavar="LIST", help=f"for other tools, by commas: {', '.join(get_args(Written))}")
+    group.add_argument("--points", metavar="GRID|FILE", help="what tracks follow: 50x50 (default), 400, or a .csv, .json or .npz of x,y[,t]")
 
 
 def add_generation_options(command: argparse.ArgumentParser) -> None:
@@ -37,13 +47,16 @@ def add_generation_options(command: argparse.ArgumentParser) -> None:
 
 def changed(request: GenerationRequest, args: argparse.Namespace) -> GenerationRequest:
     """The request with the options that were given, checked."""
-    return check(msgspec.structs.replace(request, **changes(args)))
+    fields = changes(args)
+    if "points" in fields and "tracks" not in fields.get("write", request.write):
+        raise UsageError("--points chooses what the tracks follow, and no tracks are written.", "Add --write tracks.")
+    return check(msgspec.structs.replace(request, **fields))
 
 
 def changes(args: argparse.Namespace) -> dict:
     """The request's fields that were given on the command line."""
     given = {name: value for name, value in vars(args).items() if value is not None}
-    same = ("fit", "hidden", "percentiles", "engine", "prompt", "negative_prompt", "seed")
+    same = ("fit", "hidden", "percentiles", "background", "engine", "prompt", "negative_prompt", "seed")
     fields = {name: given[name] for name in same if name in given}
     if "frames" in given:
         fields["start"], fields["end"] = parse_range(given["frames"])
@@ -53,6 +66,10 @@ def changes(args: argparse.Namespace) -> dict:
         fields["frames"] = given["count"]
     if "first_frame" in given:
         fields["first_frame"] = parse_first_frame(given["first_frame"])
+    if "write" in given:
+        fields["write"] = parse_write(given["write"])
+    if "points" in given:
+        fields["points"] = parse_points(given["points"])
     return fields
 
 
@@ -86,3 +103,25 @@ def parse_first_frame(text: str) -> FirstFrame:
             f"There is no image {text}.", "Give --first-frame render, workbench, cycles, cycles:SAMPLES or an image file."
         )
     return FirstFrame(source="file", path=str(Path(text).resolve()))
+
+
+def parse_write(text: str) -> tuple[Written, ...]:
+    """'depth,flow' to ('depth', 'flow')."""
+    names, known = [name.strip().lower() for name in text.split(",") if name.strip()], get_args(Written)
+    for name in names:
+        if name == "h264":
+            raise UsageError("A capture writes its video as FFV1 only.", "Use --write video, or das encode TAKE --codec h264.")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            meant = f"Did you mean {near[0]}? " if near else ""
+            raise UsageError(f"--write knows no '{name}'.", f"{meant}Choose of {', '.join(known)}.")
+    return tuple(name for name in known if name in names)
+
+
+def parse_points(text: str) -> str:
+    """A grid as it is, a file as its whole path."""
+    if is_grid(text):
+        return text.strip().lower()
+    if not Path(text).is_file():
+        raise UsageError(f"'{text}' is no grid of points, and there is no such file.", f"Give {FORMS}.")
+    return str(Path(text).resolve())

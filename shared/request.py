@@ -19,6 +19,8 @@ Task = Literal["mesh_to_video", "camera_control", "object_manipulation", "motion
 Fit = Literal["crop", "pad"]
 Hidden = Literal["project", "black"]
 Percentiles = Literal["visible", "vertices"]
+Background = Literal["black", "world"]
+Written = Literal["video", "coordinates", "depth", "mattes", "flow", "tracks"]
 FirstFrameSource = Literal["render", "workbench", "cycles", "file"]
 
 
@@ -35,6 +37,8 @@ class GenerationRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     ``start`` and ``end`` are scene frames, inclusive (``A:B``), and may be fractional; ``frames`` results
     are sampled evenly over them (see :mod:`timeline`). ``width`` and ``height`` are the window in pixels.
+    ``write`` names the files for other tools that a capture writes beside its take (docs/signals.md), ``points``
+    what its tracks follow (:mod:`points`).
     """
 
     task: Task = "mesh_to_video"
@@ -52,6 +56,9 @@ class GenerationRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
     first_frame: FirstFrame = FirstFrame()
     hidden: Hidden = "project"
     percentiles: Percentiles = "visible"
+    write: tuple[Written, ...] = ()
+    points: str = "50x50"
+    background: Background = "black"  # world: colours of a sphere at infinity, so that a panning camera moves the sky
 
 
 def check(request: GenerationRequest) -> GenerationRequest:

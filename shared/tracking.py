@@ -13,6 +13,7 @@ import numpy as np
 from .camera import Camera, from_camera, in_view, project
 
 LOW_PERCENTILE, HIGH_PERCENTILE = 2.0, 98.0
+BACKGROUND_DISTANCE = 1e6  # scene units; any will do, a background point is seen from the first camera only
 
 
 class DepthScale(msgspec.Struct, frozen=True):
@@ -80,6 +81,27 @@ def tracking_frame(rest: np.ndarray, valid: np.ndarray, first_camera: Camera, sc
     surface = np.flatnonzero(valid)  # numpy indexes far faster by numbers than by a mask
     frame.reshape(-1, 3)[surface] = quantise(colour(rest.reshape(-1, 3)[surface], first_camera, scale))
     return frame
+
+
+def background_rest(pixels: np.ndarray, camera: Camera, first_camera: Camera) -> np.ndarray:
+    """Where ``camera``'s background pixels (bool [H,W]) were seen in the first frame, f32 [N,3]: points in their
+    direction around the first camera's position, so that only rotation moves them, as it moves what is infinitely far.
+    """
+    rows, columns = np.nonzero(pixels)
+    window = camera.intrinsics
+    rays = np.stack(
+        [(columns + 0.5 - window.cx) / window.fx, (rows + 0.5 - window.cy) / window.fy, np.ones(len(rows))], axis=1
+    )
+    directions = rays @ camera.world_to_camera[:3, :3]
+    directions *= BACKGROUND_DISTANCE / np.linalg.norm(directions, axis=1, keepdims=True)
+    return (first_camera.centre + directions).astype(np.float32)
+
+
+def background_colour(rest: np.ndarray, first_camera: Camera) -> np.ndarray:
+    """Colours f32 [N,3] of :func:`background_rest`: as :func:`colour`, and infinitely far, so without blue."""
+    colours = colour(rest, first_camera, DepthScale(0.0, 1.0))
+    colours[..., 2] = 0
+    return colours
 
 
 def hidden_in_first_frame(

@@ -5,19 +5,21 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from .instances import Instance, Key, Topology
+from .frames import Key, Layout, Part
+from .identity import FirstSurface, Followed
+from .instances import Instance
+from .untracked import Untracked
 
 MAX_OBJECTS = np.iinfo(np.uint16).max
+NO_EXTRA = np.zeros(0, np.int32)
 
 
-class Layout(msgspec.Struct):
-    """What stays while the same instances have the same topologies."""
+class _Followed(msgspec.Struct):
+    """A layout, what it was made from, and which of each instance's vertices occur a second time."""
 
-    parts: list[tuple[Key, Topology, bool]]
-    triangles: np.ndarray  # i32 [M,3]
-    rest: np.ndarray  # f32 [V,3]
-    tracked: np.ndarray  # bool [V]
-    objects: np.ndarray  # u16 [V]
+    made_of: list[tuple]
+    layout: Layout
+    extra: list[np.ndarray]
 
 
 class Assembly:
@@ -25,49 +27,71 @@ class Assembly:
 
     def __init__(self):
         self.object_names: list[str] = []
+        self.untracked: dict[Untracked, None] = {}
         self._numbers: dict[Key, int] = {}
         self._first: dict[Key, Instance] | None = None
-        self._layout: Layout | None = None
-        self._untracked: set[str] = set()
+        self._surfaces: dict[Key, FirstSurface] = {}
+        self._latest: _Followed | None = None
 
     def add(self, instances: list[Instance]) -> tuple[np.ndarray, Layout]:
         """World positions f32 [V,3] and the layout, which is the previous frame's object where nothing changed."""
         if self._first is None:
             self._first = {each.key: each for each in instances}
-        parts = [(each.key, each.topology, each.holdout) for each in instances]
-        if self._layout is None or not _same(self._layout.parts, parts):
-            self._layout = self._lay_out(instances, parts)
-        return _join([each.positions for each in instances], np.float32), self._layout
+        made_of = [(each.key, each.topology.number, each.holdout, each.looks) for each in instances]
+        if self._latest is None or self._latest.made_of != made_of:
+            self._latest = self._lay_out(instances, made_of)
+        positions = []
+        for each, extra in zip(instances, self._latest.extra):
+            positions.append(each.positions)
+            if len(extra):
+                positions.append(each.positions[extra])
+        return _join(positions, np.float32, 3), self._latest.layout
 
     def notes(self) -> list[str]:
-        notes = []
-        if self._untracked:
-            names = ", ".join(sorted(self._untracked))
-            notes.append(f"Black, because their vertices cannot be followed from the first frame: {names}.")
         if len(self.object_names) > MAX_OBJECTS:
-            notes.append(f"More than {MAX_OBJECTS} instances: the last ones share one object number.")
-        return notes
+            return [f"More than {MAX_OBJECTS} instances: the last ones share one object number."]
+        return []
 
-    def _lay_out(self, instances: list[Instance], parts: list) -> Layout:
-        starts = np.cumsum([0] + [len(each.positions) for each in instances])
+    def _lay_out(self, instances: list[Instance], made_of: list[tuple]) -> _Followed:
         followed = [self._follow(each) for each in instances]
-        return Layout(
-            parts,
-            triangles=_join([each.topology.triangles + start for each, start in zip(instances, starts)], np.int32),
-            rest=_join([rest for rest, _ in followed], np.float32),
-            tracked=np.concatenate([np.full(len(rest), tracked) for rest, tracked in followed] or [np.zeros(0, bool)]),
-            objects=np.concatenate(
-                [np.full(len(each.positions), self._number(each), np.uint16) for each in instances] or [np.zeros(0, np.uint16)]
-            ),
+        starts = np.cumsum([0, *(len(each.rest) for each in followed)]).tolist()
+        shown = [_shown(each) for each in instances]
+        layout = Layout(
+            [Part(each.key, each.topology.number, *span) for each, span in zip(instances, zip(starts, starts[1:]))],
+            triangles=_join([each.triangles[keep] + start for each, keep, start in zip(followed, shown, starts)], np.int32, 3),
+            rest=_join([each.rest for each in followed], np.float32, 3),
+            tracked=_join([each.tracked for each in followed], bool),
+            objects=_join([np.full(len(rest.rest), self._number(each), np.uint16) for each, rest in zip(instances, followed)], np.uint16),
+            culled=_join([_with_look(each, "culled")[keep] for each, keep in zip(instances, shown)], bool),
         )
+        return _Followed(made_of, layout, [each.extra for each in followed])
 
-    def _follow(self, instance: Instance) -> tuple[np.ndarray, bool]:
+    def _follow(self, instance: Instance) -> Followed:
         """Where an instance's vertices were in the first frame, and whether that is known and shown."""
-        first = self._first.get(instance.key)
-        if first is None or first.topology is not instance.topology:
-            self._untracked.add(instance.name)
-            return instance.positions, False
-        return first.positions, not instance.holdout
+        first, triangles, count = self._first.get(instance.key), instance.topology.triangles, len(instance.positions)
+        if first is not None and first.topology is instance.topology:
+            return Followed(first.positions, np.full(count, not instance.holdout), triangles, NO_EXTRA)
+        surface, reason = self._surface(instance, first)
+        if surface is None:
+            if not instance.holdout:
+                self.untracked[Untracked(instance.name, reason)] = None
+            return Followed(instance.positions, np.zeros(count, bool), triangles, NO_EXTRA)
+        followed = surface.follow(instance.topology.identity, triangles)
+        return msgspec.structs.replace(followed, tracked=followed.tracked & (not instance.holdout))
+
+    def _surface(self, instance: Instance, first: Instance | None) -> tuple[FirstSurface | None, str]:
+        """The first frame's surface of an instance whose topology has changed, or why there is none to follow."""
+        if first is None:
+            return None, "it is not there in the first frame; black"
+        own, identity = first.topology.identity, instance.topology.identity
+        if own is None or identity is None or own.kind != identity.kind:
+            return None, "its topology changes and no attribute says which vertex is which; black"
+        if instance.key not in self._surfaces:
+            self._surfaces[instance.key] = FirstSurface(own, first.positions, first.topology.triangles)
+        surface = self._surfaces[instance.key]
+        if surface.ambiguous:
+            return None, "its topology changes and several parts share their rest positions; black"
+        return surface, ""
 
     def _number(self, instance: Instance) -> int:
         if instance.key not in self._numbers:
@@ -76,12 +100,16 @@ class Assembly:
         return min(self._numbers[instance.key], MAX_OBJECTS)
 
 
-def _same(parts: list, others: list) -> bool:
-    return len(parts) == len(others) and all(
-        key == other_key and topology is other_topology and holdout == other_holdout
-        for (key, topology, holdout), (other_key, other_topology, other_holdout) in zip(parts, others)
-    )
+def _shown(instance: Instance) -> np.ndarray | slice:
+    """The triangles that are drawn: those whose material is not invisible."""
+    return ~_with_look(instance, "invisible") if "invisible" in instance.looks else slice(None)
 
 
-def _join(arrays: list[np.ndarray], kind: type) -> np.ndarray:
-    return np.concatenate(arrays, dtype=kind) if arrays else np.zeros((0, 3), kind)
+def _with_look(instance: Instance, look: str) -> np.ndarray:
+    """bool [M]: the triangles whose material has this look. Numbers beyond the last material mean the last."""
+    matching = np.array([each == look for each in instance.looks])
+    return matching[np.clip(instance.topology.materials, 0, len(matching) - 1)]
+
+
+def _join(arrays: list[np.ndarray], kind: type, columns: int = 0) -> np.ndarray:
+    return np.concatenate(arrays, dtype=kind) if arrays else np.zeros((0, columns) if columns else 0, kind)

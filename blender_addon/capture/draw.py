@@ -14,7 +14,7 @@ import numpy as np
 
 from ...shared.rasterize import rasterize
 from . import gpu_start
-from .geometry import GeometryFrame
+from .frames import GeometryFrame
 
 PROBE_SECONDS = 120
 NO_GPU = "Drawn by numpy on the CPU, because no GPU drawing (EGL) works here without a window."

@@ -1,7 +1,8 @@
 """What the camera sees, as arrays: every mesh-like thing that would be rendered, at every sampled frame.
 
 One render call of a temporary engine samples all frames, so modifiers, armatures, instances, render visibility and
-render subdivision are those of a render. Surfaces keep their identity through the instance's name and number.
+render subdivision are those of a render. Surfaces keep their identity through the instance's name and number and,
+where topology changes, through attributes.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ from pathlib import Path
 from typing import Callable
 
 import bpy
-import msgspec
-import numpy as np
 
 from ...shared.camera import Camera
 from ...shared.errors import Cancelled, SceneError
@@ -20,34 +19,45 @@ from ...shared.timeline import sample_frames
 from .. import cameras
 from .assembly import Assembly
 from .engine import visit_render
+from .frames import FrameStore
+from .identity import rest_positions
 from .instances import InstanceReader
 from .physics import Moments
-from .scene_guard import RenderCopy, first_layer
+from .scene_guard import RenderCopy, first_layer, rendered_objects
+from .untracked import Untracked, sentences
 
 Progress = Callable[[int, int], None]
 IsCancelled = Callable[[], bool]
 
 
-class GeometryFrame(msgspec.Struct):
-    """One sampled frame. ``rest`` is each vertex's world position in the first sampled frame; ``tracked`` is False
-    where it has none (drawn black, hides what is behind). Arrays that do not change are shared between frames."""
+class Capture:
+    """All sampled frames, used as ``with capture(...) as captured``: they lie on disk, and leaving the block removes them.
 
-    frame: float
-    camera: Camera
-    positions: np.ndarray  # f32 [V,3], world
-    triangles: np.ndarray  # i32 [M,3]
-    rest: np.ndarray  # f32 [V,3], world
-    tracked: np.ndarray  # bool [V]
-    objects: np.ndarray  # u16 [V], from 1
+    ``frames`` is a sequence that reads a GeometryFrame at each access: hold at most two at once. ``way`` is "scene
+    copy" or "in place", ``notes`` says every choice a user should know, and ``untracked`` what is not tracked and why.
+    """
 
+    def __init__(self, frames: FrameStore, way: str, notes: list[str], object_names: list[str], untracked: list[Untracked]):
+        self.frames = frames
+        self.way = way
+        self.notes = notes
+        self.object_names = object_names
+        self.untracked = untracked
 
-class Capture(msgspec.Struct):
-    """All sampled frames; ``way`` is "scene copy" or "in place", ``notes`` says every choice a user should know."""
+    @property
+    def cameras(self) -> list[Camera]:
+        return self.frames.cameras
 
-    frames: list[GeometryFrame]
-    way: str
-    notes: list[str]
-    object_names: list[str]
+    @property
+    def sampled(self) -> list[float]:
+        """The scene frames."""
+        return self.frames.sampled
+
+    def __enter__(self) -> Capture:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.frames.close()
 
 
 def capture(
@@ -56,48 +66,60 @@ def capture(
     *,
     progress: Progress | None = None,
     cancelled: IsCancelled | None = None,
+    folder: Path | None = None,
 ) -> Capture:
     """Capture ``request``'s frames of a scene and leave the scene as it was.
 
     SceneError where there is no usable camera, a render is running or rigid bodies are not baked; Cancelled where
-    ``cancelled()`` says so. ``progress(done, total)`` counts sampled frames.
+    ``cancelled()`` says so. ``progress(done, total)`` counts sampled frames. ``folder`` is where the frames are kept
+    meanwhile (default: the system's temporary folder).
     """
     cameras.check_any_camera(scene)
     moments = Moments(scene, sample_frames(request.start, request.end, request.frames))
-    with RenderCopy(scene) as copy:
-        moments.prepare()
-        sampler = _Sampler(request, moments, progress or (lambda done, total: None), cancelled or (lambda: False))
-        visit_render(copy, sampler)
-    notes = _scene_notes(scene, request) + moments.notes + sampler.assembly.notes()
-    return Capture(sampler.frames, moments.way, notes, sampler.assembly.object_names)
+    store = FrameStore(folder)
+    try:
+        with RenderCopy(scene) as copy, rest_positions(rendered_objects(scene)):
+            moments.prepare()
+            sampler = _Sampler(scene, request, moments, store, progress or (lambda done, total: None), cancelled or (lambda: False))
+            visit_render(copy, sampler)
+    except BaseException:
+        store.close()
+        raise
+    untracked = [*sampler.reader.untracked, *sampler.assembly.untracked]
+    notes = _scene_notes(scene, request) + moments.notes + sampler.assembly.notes() + sentences(untracked)
+    return Capture(store, moments.way, notes, sampler.assembly.object_names, untracked)
 
 
 class _Sampler:
     """Called inside the render: sets each frame and reads the camera and the instances."""
 
-    def __init__(self, request: GenerationRequest, moments: Moments, progress: Progress, cancelled: IsCancelled):
-        self.request, self.moments = request, moments
+    def __init__(
+        self,
+        scene: bpy.types.Scene,
+        request: GenerationRequest,
+        moments: Moments,
+        store: FrameStore,
+        progress: Progress,
+        cancelled: IsCancelled,
+    ):
+        self.request, self.moments, self.store = request, moments, store
         self.progress, self.cancelled = progress, cancelled
-        self.frames: list[GeometryFrame] = []
+        self.reader = InstanceReader(scene.render.engine)
         self.assembly = Assembly()
 
     def __call__(self, engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph) -> None:
-        reader = InstanceReader()
         for frame, steps in self.moments:
             if self.cancelled():
                 raise Cancelled("The capture was cancelled.")
             for whole, subframe in steps:
                 engine.frame_set(whole, subframe)
             camera = cameras.window_camera(cameras.scene_view(depsgraph), self.request)
-            positions, layout = self.assembly.add(reader.read(depsgraph))
-            self.frames.append(
-                GeometryFrame(frame, camera, positions, layout.triangles, layout.rest, layout.tracked, layout.objects)
-            )
-            self.progress(len(self.frames), self.request.frames)
+            self.store.add(frame, camera, *self.assembly.add(self.reader.read(depsgraph)))
+            self.progress(len(self.store), self.request.frames)
 
 
 def _scene_notes(scene: bpy.types.Scene, request: GenerationRequest) -> list[str]:
-    notes, used = _missing_notes(), [layer.name for layer in scene.view_layers if layer.use]
+    notes, used = missing_notes(), [layer.name for layer in scene.view_layers if layer.use]
     if len(used) > 1:
         notes.append(f"Of the view layers {', '.join(used)} only {first_layer(scene).name} was captured.")
     if scene.render.use_border:
@@ -110,7 +132,7 @@ def _scene_notes(scene: bpy.types.Scene, request: GenerationRequest) -> list[str
     return notes
 
 
-def _missing_notes() -> list[str]:
+def missing_notes() -> list[str]:
     """What the file asks for and Blender did not do or find, so that the capture lacks it."""
     notes = []
     if bpy.app.autoexec_fail:

@@ -7,7 +7,7 @@ import numpy as np
 
 from ...shared.camera import Camera
 from .draw import Drawn
-from .geometry import GeometryFrame
+from .frames import GeometryFrame
 from .gpu_start import start_gpu
 
 VERTEX = """

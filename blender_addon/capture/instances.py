@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import itertools
+
 import bpy
 import msgspec
 import numpy as np
 
-Key = tuple
+from .frames import Key
+from .identity import Identity, read_identity
+from .surfaces import Look, Looks
+from .untracked import Untracked, why_object, why_surface
 
 
 class Topology:
     """A mesh's triangles, and the arrays that prove that another frame's mesh has the same ones.
 
     Triangles stay those of the first time a topology is seen: Blender may turn the diagonal of a bent quad from
-    frame to frame, tracking does not.
+    frame to frame, tracking does not. ``number`` names the topology among all of a capture.
     """
 
-    def __init__(self, mesh: bpy.types.Mesh, corners: np.ndarray):
+    def __init__(self, number: int, mesh: bpy.types.Mesh, corners: np.ndarray, identity: Identity | None):
+        self.number = number
         self.corners = corners
+        self.identity = identity
         self.counts = _counts(mesh)
         self.triangles = np.empty((len(mesh.loop_triangles), 3), np.int32)
         mesh.loop_triangles.foreach_get("vertices", self.triangles.reshape(-1))
+        self.materials = np.zeros(len(self.triangles), np.int32)
+        if len(mesh.materials) > 1:
+            mesh.loop_triangles.foreach_get("material_index", self.materials)
 
-    def fits(self, mesh: bpy.types.Mesh, corners: np.ndarray) -> bool:
-        return self.counts == _counts(mesh) and np.array_equal(self.corners, corners)
+    def fits(self, mesh: bpy.types.Mesh, corners: np.ndarray, identity: Identity | None) -> bool:
+        same_identity = identity is None if self.identity is None else self.identity.same_as(identity)
+        return same_identity and self.counts == _counts(mesh) and np.array_equal(self.corners, corners)
 
 
 def _counts(mesh: bpy.types.Mesh) -> tuple[int, int, int]:
@@ -40,31 +51,46 @@ def _corners(mesh: bpy.types.Mesh) -> np.ndarray:
 
 
 class Instance(msgspec.Struct):
-    """One rendered instance of a mesh: world positions f32 [V,3]; a holdout hides but shows nothing."""
+    """One rendered instance of a mesh: world positions f32 [V,3]; a holdout hides but shows nothing.
+    ``looks`` is the look of each material that its triangles number."""
 
     key: Key
     name: str
     positions: np.ndarray
     topology: Topology
     holdout: bool
+    looks: tuple[Look, ...]
 
 
 class InstanceReader:
-    """Reads one frame after the other and remembers topologies, so that unchanged ones are not read again."""
+    """Reads one frame after the other and remembers topologies, so that unchanged ones are not read again.
 
-    def __init__(self):
-        self.first: dict[Key, Topology] = {}
-        self.latest: dict[Key, Topology] = {}
+    ``engine`` is the render engine whose materials are looked at; ``untracked`` lists what is rendered and is no
+    surface that can be followed.
+    """
+
+    def __init__(self, engine: str):
+        self.engine = engine
+        self.untracked: dict[Untracked, None] = {}
+        self._first: dict[Key, Topology] = {}
+        self._latest: dict[Key, Topology] = {}
+        self._numbers = itertools.count()
 
     def read(self, depsgraph: bpy.types.Depsgraph) -> list[Instance]:
         """All mesh-like instances that the camera would see rendered, in the depsgraph's order.
 
         Text, curves, surfaces and metaballs appear both as themselves and as a MESH instance: only that is read.
         """
-        layer, meshes, instances = depsgraph.view_layer_eval, {}, []
+        layer, looks, meshes, instances = depsgraph.view_layer_eval, Looks(self.engine), {}, []
         for entry in depsgraph.object_instances:
             thing = entry.object
-            if thing.type != "MESH" or not entry.show_self or not thing.visible_camera:
+            if not entry.show_self or not thing.visible_camera:
+                continue
+            if thing.type != "MESH":
+                self._miss(thing, why_object(thing))
+                continue
+            if self.engine == "CYCLES" and thing.is_shadow_catcher:
+                self._miss(thing, "a shadow catcher shows shadows only")
                 continue
             key = _key(entry, thing)
             pointer = thing.data.as_pointer()
@@ -72,21 +98,28 @@ class InstanceReader:
                 meshes[pointer] = self._mesh(key, thing.data)
             local, topology = meshes[pointer]
             if len(topology.triangles):
-                positions = _transform(local, entry.matrix_world)
-                instances.append(Instance(key, key[0], positions, topology, thing.holdout_get(view_layer=layer)))
+                own = looks.of(thing)
+                for reason in why_surface(thing, own):
+                    self._miss(thing, reason)
+                holdout = thing.holdout_get(view_layer=layer) or set(own) == {"holdout"}
+                instances.append(Instance(key, key[0], _transform(local, entry.matrix_world), topology, holdout, own))
         return instances
+
+    def _miss(self, thing: bpy.types.Object, reason: str) -> None:
+        if reason:
+            self.untracked[Untracked(thing.name_full, reason)] = None
 
     def _mesh(self, key: Key, mesh: bpy.types.Mesh) -> tuple[np.ndarray, Topology]:
         local = np.empty((len(mesh.vertices), 3), np.float32)
         mesh.vertices.foreach_get("co", local.reshape(-1))
-        corners = _corners(mesh)
-        for known in (self.latest.get(key), self.first.get(key)):
-            if known and known.fits(mesh, corners):
-                self.latest[key] = known
+        corners, identity = _corners(mesh), read_identity(mesh, local)
+        for known in (self._latest.get(key), self._first.get(key)):
+            if known and known.fits(mesh, corners, identity):
+                self._latest[key] = known
                 return local, known
-        self.latest[key] = Topology(mesh, corners)
-        self.first.setdefault(key, self.latest[key])
-        return local, self.latest[key]
+        self._latest[key] = Topology(next(self._numbers), mesh, corners, identity)
+        self._first.setdefault(key, self._latest[key])
+        return local, self._latest[key]
 
 
 def _key(entry: bpy.types.DepsgraphObjectInstance, thing: bpy.types.Object) -> Key:

@@ -15,6 +15,7 @@ import msgspec
 
 from ...shared.errors import SceneError
 from ...shared.timeline import split_frame
+from .scene_guard import rendered_objects
 from .unkeyed import unkeyed_changes_kept
 
 CACHED = {"CLOTH", "SOFT_BODY", "DYNAMIC_PAINT", "PARTICLE_SYSTEM"}
@@ -83,7 +84,7 @@ def unbaked(scene: bpy.types.Scene) -> list[Simulation]:
     """Every simulation that a render would run whose cache is not baked. Simulation zones do not say whether they
     are: playing a baked one does no harm."""
     found = []
-    for thing in scene.objects:
+    for thing in rendered_objects(scene):
         for modifier in thing.modifiers:
             start = _start(modifier, scene) if modifier.show_render else None
             if start is not None:

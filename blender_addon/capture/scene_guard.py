@@ -72,6 +72,19 @@ def first_layer(scene: bpy.types.Scene) -> bpy.types.ViewLayer:
     raise SceneError("No view layer is used for rendering.", "Switch on Use for Rendering in the view layer properties.")
 
 
+def rendered_objects(scene: bpy.types.Scene) -> list[bpy.types.Object]:
+    """The scene's objects and those of all collections that these instance, however deep."""
+    found: dict[bpy.types.Object, None] = {}
+    waiting = list(scene.objects)
+    while waiting:
+        thing = waiting.pop()
+        if thing not in found:
+            found[thing] = None
+            if thing.instance_type == "COLLECTION" and thing.instance_collection:
+                waiting.extend(thing.instance_collection.all_objects)
+    return list(found)
+
+
 def render_result() -> bpy.types.Image | None:
     return next((image for image in bpy.data.images if image.type == "RENDER_RESULT"), None)
 

@@ -43,7 +43,7 @@ def draw_signals(
             raise Cancelled("The tracking video was cancelled.")
         drawn = _clip(drawer.draw(frame), frame.camera)
         painter = painter or _Painter(drawn, capture, request)
-        yield index, painter.paint(drawn)
+        yield index, painter.paint(drawn, frame.camera)
         if progress:
             progress(index + 1, len(capture.frames))
 
@@ -65,7 +65,8 @@ class _Painter:
     """Knows the first frame: its camera, its depth and the scale of blue."""
 
     def __init__(self, first: Drawn, capture: Capture, request: GenerationRequest):
-        self.camera = capture.frames[0].camera
+        self.camera = capture.cameras[0]
+        self.shows_world = request.background == "world"
         self.first_depth = first.depth.copy() if request.hidden == "black" else None
         visible = first.rest[first.tracked]
         if not len(visible):
@@ -76,10 +77,19 @@ class _Painter:
         vertices = capture.frames[0].rest if request.percentiles == "vertices" else visible
         self.scale = tracking.depth_scale(vertices, self.camera)
 
-    def paint(self, drawn: Drawn) -> SignalFrame:
+    def paint(self, drawn: Drawn, camera: Camera) -> SignalFrame:
         picture = tracking.tracking_frame(drawn.rest, drawn.tracked, self.camera, self.scale)
+        if self.shows_world:
+            self._paint_world(picture, drawn, camera)
         if self.first_depth is not None:
             surface = np.flatnonzero(drawn.tracked)
             hidden = tracking.hidden_in_first_frame(drawn.rest[drawn.tracked], self.first_depth, self.camera)
             picture.reshape(-1, 3)[surface[hidden]] = 0
         return SignalFrame(picture, drawn.tracked, drawn.rest, drawn.objects, drawn.depth)
+
+    def _paint_world(self, picture: np.ndarray, drawn: Drawn, camera: Camera) -> None:
+        """Where no surface is, the background gets the colours of a sphere at infinity."""
+        empty = ~np.isfinite(drawn.depth) & shown_pixels(camera)
+        rest = tracking.background_rest(empty, camera, self.camera)
+        picture[empty] = tracking.quantise(tracking.background_colour(rest, self.camera))
+        drawn.rest[empty], drawn.tracked[empty] = rest, True

@@ -60,8 +60,11 @@ class DAS_PT_output(_InSidebar, bpy.types.Panel):
         size = layout.column(align=True)
         size.prop(settings, "width")
         size.prop(settings, "height")
-        for name in ("frames", "fit", "hidden", "negative_prompt", "seed", "show_strip"):
+        for name in ("frames", "fit", "hidden", "background", "negative_prompt", "seed", "show_strip"):
             layout.prop(settings, name)
+        layout.column(align=True).prop(settings, "write")
+        if "tracks" in settings.write:
+            layout.prop(settings, "points")
 
 
 def _draw_actions(layout: bpy.types.UILayout) -> None:

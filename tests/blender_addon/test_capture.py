@@ -132,18 +132,107 @@ def test_geometry_nodes_instances(scene):
     assert last.tracked.all() and np.allclose(last.positions - last.rest, (1.6, 0, 0), atol=1e-5)
 
 
-def test_a_changing_topology_is_black_and_said(scene):
-    decimate = add_cube("Thinned").modifiers.new("Decimate", "DECIMATE")
-    bpy.data.objects["Thinned"].modifiers.new("Subdivision", "SUBSURF").render_levels = 2
-    bpy.data.objects["Thinned"].modifiers.move(1, 0)
-    for frame, ratio in ((1, 1.0), (12, 0.3)):
-        decimate.ratio = ratio
-        decimate.keyframe_insert("ratio", frame=frame)
+def reshaped(thing, kind: str, **keys) -> bpy.types.Modifier:
+    """A modifier with properties that change over frames 1 to 12: ``name=(first, last)``."""
+    modifier = thing.modifiers.new(kind, kind)
+    for name, values in keys.items():
+        for frame, value in zip((1, 12), values):
+            setattr(modifier, name, value)
+            modifier.keyframe_insert(name, frame=frame)
+    return modifier
+
+
+def test_a_decimated_surface_is_followed_by_its_rest_position(scene):
+    """Thinned vertex by vertex while it moves: each point left over lies where the whole sphere had it."""
+    bpy.ops.mesh.primitive_uv_sphere_add(segments=16, ring_count=10, location=(0, -1, 0))
+    sphere = bpy.context.object
+    for frame, x in ((1, 0.0), (12, 2.0)):
+        sphere.location.x = x
+        sphere.keyframe_insert("location", frame=frame)
+    reshaped(sphere, "DECIMATE", ratio=(1.0, 0.4))
+    captured = capture(scene, REQUEST)
+    mine = [frame.objects == captured.object_names.index("Sphere") + 1 for frame in (captured.frames[0], captured.frames[-1])]
+    last = captured.frames[-1]
+    assert mine[1].sum() < mine[0].sum() / 2 and last.tracked[mine[1]].all() and captured.untracked == []
+    moved = last.positions[mine[1]] - last.rest[mine[1]]
+    assert np.abs(moved - (2, 0, 0)).max() < 0.06  # what thinning itself moves a vertex off the sphere
+    assert not sphere.add_rest_position_attribute
+
+
+def test_a_boolean_cut_shows_surface_that_was_not_there(scene):
+    bpy.ops.mesh.primitive_uv_sphere_add(location=(0, -1, 0))
+    sphere = bpy.context.object
+    cutter = add_cube("Cutter", size=1.0, location=(0.6, -3.0, 0))
+    cutter.hide_render = True
+    for frame, y in ((1, -3.0), (12, -1.9)):
+        cutter.location.y = y
+        cutter.keyframe_insert("location", frame=frame)
+    sphere.modifiers.new("Cut", "BOOLEAN").object = cutter
     captured = capture(scene, REQUEST)
     last = captured.frames[-1]
-    thinned = last.objects == captured.object_names.index("Thinned") + 1
-    assert captured.frames[0].tracked.all() and not last.tracked[thinned].any() and last.tracked[~thinned].all()
-    assert any("Thinned" in note for note in captured.notes)
+    mine = last.objects == captured.object_names.index("Sphere") + 1
+    followed = mine & last.tracked
+    assert 0.8 < followed.sum() / mine.sum() < 1
+    assert np.abs(last.positions - last.rest)[followed].max() < 0.06  # the sphere stands still
+    whole = last.tracked[last.triangles].all(axis=1) & mine[last.triangles].all(axis=1)
+    middles = last.positions[last.triangles[mine[last.triangles].all(axis=1) & ~whole]].mean(axis=1)
+    inside = (np.abs(middles - (0.6, -1.9, 0)) < 0.55).all(axis=1)
+    assert len(middles) > 4 and inside.mean() > 0.6  # black is the cut and what touches it
+
+
+def test_remeshing_is_black_and_said(scene):
+    reshaped(add_cube("Remade"), "REMESH", voxel_size=(0.5, 0.3)).mode = "VOXEL"
+    captured = capture(scene, REQUEST)
+    last = captured.frames[-1]
+    remade = last.objects == captured.object_names.index("Remade") + 1
+    assert not last.tracked[remade].any() and last.tracked[~remade].all()
+    assert [each.name for each in captured.untracked] == ["Remade"] and "Remade" in captured.notes[-1]
+
+
+def test_a_mirror_that_grows_is_not_mixed_up(scene):
+    """Both halves have one rest position: neither can be told from the other."""
+    thing = add_cube("Halves", location=(0, 0, 3))
+    thing.modifiers.new("Mirror", "MIRROR").use_mirror_merge = False
+    reshaped(thing, "BEVEL", width=(0.0, 0.2))
+    captured = capture(scene, REQUEST)
+    assert any(each.name == "Halves" and "share" in each.reason for each in captured.untracked)
+
+
+def test_stable_ids_name_vertices(scene):
+    """A mesh that loses the faces below a rising height; what is left keeps its ids."""
+
+    def shrinking(tree, geometry):
+        ids, index = tree.nodes.new("GeometryNodeSetID"), tree.nodes.new("GeometryNodeInputIndex")
+        delete, position = tree.nodes.new("GeometryNodeDeleteGeometry"), tree.nodes.new("GeometryNodeInputPosition")
+        split, time = tree.nodes.new("ShaderNodeSeparateXYZ"), tree.nodes.new("GeometryNodeInputSceneTime")
+        height, below = tree.nodes.new("ShaderNodeMath"), tree.nodes.new("ShaderNodeMath")
+        height.operation, height.inputs[1].default_value, height.inputs[2].default_value = "MULTIPLY_ADD", 0.1, -1.15
+        below.operation = "LESS_THAN"
+        for source, target in (
+            (geometry, ids.inputs["Geometry"]),
+            (index.outputs[0], ids.inputs["ID"]),
+            (ids.outputs[0], delete.inputs["Geometry"]),
+            (position.outputs[0], split.inputs[0]),
+            (time.outputs["Frame"], height.inputs[0]),
+            (split.outputs["Z"], below.inputs[0]),
+            (height.outputs[0], below.inputs[1]),
+            (below.outputs[0], delete.inputs["Selection"]),
+        ):
+            tree.links.new(source, target)
+        return delete.outputs[0]
+
+    bpy.ops.mesh.primitive_uv_sphere_add(segments=12, ring_count=9)
+    sphere = bpy.context.object
+    sphere.name = "Vanishing"
+    for frame, x in ((1, 0.0), (12, 1.0)):
+        sphere.location.x = x
+        sphere.keyframe_insert("location", frame=frame)
+    geometry_nodes(sphere, shrinking)
+    captured = capture(scene, REQUEST)
+    last, count = captured.frames[-1], [len(part(captured, index, "Vanishing")) for index in (0, 8)]
+    mine = last.objects == captured.object_names.index("Vanishing") + 1
+    assert count[1] < 0.7 * count[0] and last.tracked[mine].all() and captured.untracked == []
+    assert np.allclose(last.positions[mine] - last.rest[mine], (1, 0, 0), atol=1e-5)
 
 
 def test_the_same_counts_but_other_faces_are_another_topology(scene):

@@ -12,7 +12,8 @@ import msgspec
 from diffusion_as_shader.blender_addon.benchmark_scene import build_benchmark_scene
 from diffusion_as_shader.blender_addon.capture import draw
 from diffusion_as_shader.blender_addon.capture.draw import NumpyDrawer, choose_drawer
-from diffusion_as_shader.blender_addon.capture.geometry import GeometryFrame, capture
+from diffusion_as_shader.blender_addon.capture.frames import GeometryFrame
+from diffusion_as_shader.blender_addon.capture.geometry import capture
 from diffusion_as_shader.shared import tracking
 from diffusion_as_shader.shared.camera import Camera, Intrinsics
 from diffusion_as_shader.shared.request import GenerationRequest

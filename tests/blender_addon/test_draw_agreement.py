@@ -17,7 +17,8 @@ bpy = pytest.importorskip("bpy", reason="needs Blender")
 
 from diffusion_as_shader.blender_addon.cameras import WindowCamera  # noqa: E402
 from diffusion_as_shader.blender_addon.capture.draw import NumpyDrawer, choose_drawer  # noqa: E402
-from diffusion_as_shader.blender_addon.capture.geometry import Capture, GeometryFrame, capture  # noqa: E402
+from diffusion_as_shader.blender_addon.capture.frames import GeometryFrame  # noqa: E402
+from diffusion_as_shader.blender_addon.capture.geometry import Capture, capture  # noqa: E402
 from diffusion_as_shader.blender_addon.capture.signals import SignalFrame, draw_signals  # noqa: E402
 from diffusion_as_shader.blender_addon.images import BlenderImages  # noqa: E402
 from diffusion_as_shader.shared import tracking  # noqa: E402
