@@ -61,11 +61,11 @@ def scene_camera(depsgraph: bpy.types.Depsgraph) -> bpy.types.Object:
         raise SceneError(f"The scene has no camera at frame {scene.frame_current}.", "Add a camera, or choose one in the scene properties.")
     if scene.camera.type != "CAMERA":
         raise SceneError(f"{scene.camera.name} is the scene's camera, but it is no camera object.", "Choose a camera in the scene properties.")
-    _check_perspective(scene.camera)
+    check_perspective(scene.camera)
     return scene.camera.evaluated_get(depsgraph)
 
 
-def _check_perspective(camera: bpy.types.Object) -> None:
+def check_perspective(camera: bpy.types.Object) -> None:
     kind = camera.data.type
     if kind != "PERSP":
         raise SceneError(

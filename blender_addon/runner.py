@@ -12,16 +12,19 @@ from bpy.app.handlers import persistent
 
 from ..shared.errors import Cancelled, DasError
 from .jobs import Job, Step
+from .preflight import Check
 
 SECONDS_BETWEEN_STEPS = 0.01
 SECONDS_WHILE_BLENDER_RENDERS = 0.5
 
 
 class Runner:
-    """Runs one job at a time. ``message``, ``fix`` and ``failed`` are what the panel says of the last one."""
+    """Runs one job or check at a time. ``message``, ``fix`` and ``failed`` are what the panel says of the last one,
+    ``check`` is the latest check, with its report."""
 
     def __init__(self):
-        self.job: Job | None = None
+        self.job: Job | Check | None = None
+        self.check: Check | None = None
         self.message = ""
         self.fix = ""
         self.failed = False
@@ -34,7 +37,7 @@ class Runner:
     def progress(self) -> Step:
         return self.job.progress if self.job else Step("", 0, 1)
 
-    def start(self, job: Job) -> None:
+    def start(self, job: Job | Check) -> None:
         """Take a job and let a timer step it."""
         self.job, self.message, self.fix, self.failed = job, "", "", False
         if not bpy.app.timers.is_registered(self._tick):
@@ -47,6 +50,7 @@ class Runner:
 
     def close(self) -> None:
         """End the job at once, as when the file is closed or the add-on is disabled."""
+        self.check = None
         if bpy.app.timers.is_registered(self._tick):
             bpy.app.timers.unregister(self._tick)
         if self.job:
@@ -60,7 +64,7 @@ class Runner:
         try:
             if self.job.step():
                 return True
-            self._end(f"{self.job.folder.name} is ready.")
+            self._end(self.job.ready)
         except Cancelled:
             self._end("Cancelled.")
         except DasError as error:

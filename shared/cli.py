@@ -41,6 +41,7 @@ class Place(NamedTuple):
 
 PLACES: dict[str, Place] = {
     "track": Place(("blender",), "track"),
+    "check": Place(("blender",), "check"),
     "camera": Place(("blender",), "camera"),
     "generate": Place(("blender",), "generate"),
     "generate take": Place(("backend", "blender"), "generate"),
@@ -223,6 +224,14 @@ def _add_scene_commands(add, blender: argparse.ArgumentParser) -> None:
     track.add_argument("-o", dest="output", type=Path, metavar="TAKE", help="a new folder (default: beside the file)")
     add_capture_options(track)
     add_generation_options(track)
+
+    check = add("check", "Say whether a shot can work, before an hour of GPU is spent on it.", blender)
+    _add_scene_file(check)
+    check.add_argument("--strict", action="store_true", help="warnings block too")
+    check.add_argument(
+        "--with-first-frame", action="store_true", help="render the first frame and compare its edges (an image file always is)"
+    )
+    add_capture_options(check)
 
     camera = add("camera", "Write a scene's camera path as camera.json.", blender)
     _add_scene_file(camera)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import bpy
 
+from . import check
 from .generate import DAS_OT_cancel, DAS_OT_generate, DAS_OT_preview_tracking
 
-CLASSES = (DAS_OT_preview_tracking, DAS_OT_generate, DAS_OT_cancel)
+CLASSES = (DAS_OT_preview_tracking, DAS_OT_generate, DAS_OT_cancel, *check.CLASSES)
 
 
 def register() -> None:

@@ -13,6 +13,16 @@ from diffusion_as_shader.blender_addon.runner import runner
 from .scenes import REQUEST, moving_cube
 
 
+class Button:
+    """What a drawn operator is called with; a wrong name raises as Blender's own would."""
+
+    def __init__(self, known):
+        object.__setattr__(self, "known", known)
+
+    def __setattr__(self, name, value):
+        assert name in self.known, name
+
+
 class Layout:
     """Every call of a UILayout, in order; a wrong property or operator raises as Blender's own would."""
 
@@ -30,8 +40,9 @@ class Layout:
     def operator(self, name, **options):
         self._check("operator", options)
         group, _, operator = name.partition(".")
-        getattr(getattr(bpy.ops, group), operator).get_rna_type()
+        known = getattr(getattr(bpy.ops, group), operator).get_rna_type().properties
         self.seen.append(name)
+        return Button(known)
 
     def label(self, **options):
         self._check("label", options)

@@ -1,0 +1,203 @@
+"""The pre-flight of a scene, a step at a time as a Job is: one capture, one drawing pass, and what they say."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import bpy
+import msgspec
+import numpy as np
+
+from ..shared.alignment import Alignment, align
+from ..shared.errors import Cancelled, DasError, SceneError
+from ..shared.measurements import FrameMeasure, Measurements, Untracked
+from ..shared.preflight import Finding, blocks, judge, worst_first
+from ..shared.request import GenerationRequest
+from .capture.draw import choose_drawer
+from .capture.first_frame import first_frame
+from .capture.geometry import Capture, capture, missing_notes
+from .capture.untracked import sentences
+from .images import BlenderImages
+from .jobs import Step
+from .measuring import Measurer
+from .scene_checks import from_error, scene_findings
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """What a pre-flight found. ``measured`` is None where the scene could not be captured; ``ended`` is time.time()."""
+
+    request: GenerationRequest
+    findings: list[Finding]
+    measured: Measurements | None = None
+    seconds: float = 0.0
+    ended: float = 0.0
+
+    def summary(self) -> str:
+        """One sentence."""
+        count = {name: sum(each.severity == name for each in self.findings) for name in ("block", "warning")}
+        if blocks(self.findings):
+            return f"The shot cannot work yet: {_counted(count['block'], 'finding blocks', 'findings block')}."
+        if count["warning"]:
+            return f"The shot can work, with {_counted(count['warning'], 'warning', 'warnings')}."
+        return "The shot is ready."
+
+
+class Check:
+    """A scene's pre-flight. ``step()`` does the next piece of work and raises Cancelled after ``cancel()``.
+
+    Whatever makes the scene unusable becomes a blocking finding of ``report``, which is None until the end. A first
+    frame that is an image file is always compared with the tracking video, one that is rendered ``with_first_frame``
+    only, because it is rendered from the same scene. ``mended`` says that an operator has changed the scene since.
+    """
+
+    def __init__(
+        self,
+        scene: bpy.types.Scene,
+        request: GenerationRequest,
+        *,
+        with_first_frame: bool = False,
+        tell: Callable[[Step], None] = lambda step: None,
+    ):
+        self.request = request
+        self.report: Report | None = None
+        self.progress = Step("capture", 0, request.frames)
+        self.mended = False
+        self.scene_uid = scene.session_uid
+        self._with_first_frame = with_first_frame or request.first_frame.source == "file"
+        self._tell = tell
+        self._stop = False
+        self._steps = self._run()
+
+    @property
+    def ready(self) -> str:
+        """What is said at the end."""
+        return self.report.summary() if self.report else ""
+
+    def step(self) -> bool:
+        """Do the next piece of work; False once the check is done."""
+        try:
+            next(self._steps)
+            return True
+        except StopIteration:
+            return False
+
+    def run(self) -> Report:
+        """Step to the end."""
+        while self.step():
+            pass
+        return self.report
+
+    def cancel(self) -> None:
+        """Ask for an end: the next step raises Cancelled."""
+        self._stop = True
+
+    def close(self) -> None:
+        """End at once, as when the file is closed."""
+        self._steps.close()
+
+    # the order of things
+
+    def _run(self) -> Iterator[None]:
+        began = time.monotonic()
+        self._report_step("capture", 0)
+        yield
+        scene = self._scene()
+        findings, measured = scene_findings(scene, self.request), None
+        if not blocks(findings):
+            try:
+                with self._capture(scene) as captured:
+                    picture = self._picture(scene, findings)
+                    findings += _notes(captured)
+                    measured = yield from self._measure(scene, captured, picture)
+                    findings += judge(measured)
+            except SceneError as error:
+                findings.append(from_error(error, "scene"))
+        self.report = Report(
+            request=self.request,
+            findings=worst_first(findings),
+            measured=measured,
+            seconds=time.monotonic() - began,
+            ended=time.time(),
+        )
+
+    def _capture(self, scene: bpy.types.Scene) -> Capture:
+        def progress(step: int, total: int) -> None:
+            self._report_step("capture", step)
+
+        return capture(scene, self.request, progress=progress, cancelled=lambda: self._stop)
+
+    def _picture(self, scene: bpy.types.Scene, findings: list[Finding]) -> np.ndarray | None:
+        """The first frame where it is to be compared. No step before: the user could edit the scene there."""
+        self._check_stop()
+        if not self._with_first_frame:
+            return None
+        self._tell(Step("first frame", 0, 1))
+        try:
+            return first_frame(scene, self.request, BlenderImages())
+        except Cancelled:
+            raise
+        except DasError as error:
+            findings.append(from_error(error, "first_frame"))
+            return None
+
+    def _measure(self, scene: bpy.types.Scene, captured: Capture, picture: np.ndarray | None) -> Iterator[None]:
+        """All frames' numbers, a step each. The scene is asked before the first step only: an undo could follow."""
+        drawer, _ = choose_drawer()
+        measurer = Measurer(scene, captured, self.request, drawer)
+        own = scene.frame_start, scene.frame_end
+        frames: list[FrameMeasure] = []
+        try:
+            for index in range(len(captured.frames)):
+                self._check_stop()
+                frames.append(measurer.measure(index))
+                self._report_step("check", index + 1)
+                yield
+        finally:
+            drawer.close()
+        low, high = measurer.depth_range
+        return Measurements(
+            request=self.request,
+            frames=frames,
+            scene_start=own[0],
+            scene_end=own[1],
+            depth_low=low,
+            depth_high=high,
+            nearest=measurer.nearest,
+            farthest=measurer.farthest,
+            alignment=_alignment(picture, measurer),
+            untracked=[Untracked(each.name, each.reason) for each in captured.untracked],
+        )
+
+    # small things
+
+    def _scene(self) -> bpy.types.Scene:
+        """The scene as it is now: an undo makes an old reference point at nothing."""
+        scene = next((scene for scene in bpy.data.scenes if scene.session_uid == self.scene_uid), None)
+        if scene is None:
+            raise SceneError("The scene was removed while it was checked.", "Check again.")
+        return scene
+
+    def _report_step(self, phase: str, step: int) -> None:
+        self.progress = Step(phase, step, self.request.frames)
+        self._tell(self.progress)
+
+    def _check_stop(self) -> None:
+        if self._stop:
+            raise Cancelled("The check was cancelled.")
+
+
+def _notes(captured: Capture) -> list[Finding]:
+    """What the capture says of its own choices; what is missing or not tracked has findings of its own."""
+    told = {*missing_notes(), *sentences(captured.untracked)}
+    return [Finding(severity="info", kind="note", message=note) for note in captured.notes if note not in told]
+
+
+def _alignment(picture: np.ndarray | None, measurer: Measurer) -> Alignment | None:
+    if picture is None:
+        return None
+    return align(picture, np.where(np.isfinite(measurer.first.depth), measurer.first.objects, 0), measurer.first.depth)
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
