@@ -43,6 +43,10 @@ class ImageioImages:
         """FFV1 in Matroska, pixel format bgr0: u8 [H,W,3] frames come back exactly. Whole or not at all."""
         _encode(Path(file), frames, fps, "matroska", "ffv1", "bgr0")
 
+    def write_lossless_h264(self, file: Path, frames: Iterable[np.ndarray], fps: float) -> None:
+        """H.264 in MP4 whose RGB frames come back exactly (x264's crf 0, High 4:4:4 Predictive). Whole or not at all."""
+        _encode(Path(file), frames, fps, "mp4", "libx264rgb", "rgb24", {"crf": "0"}, {"movflags": "+faststart"})
+
     def read_video(self, file: Path, most: int = MAX_FRAMES) -> np.ndarray:
         """u8 [T,H,W,3]. UsageError where the file is missing, no video, or has more than ``most`` frames."""
         file = Path(file)

@@ -1,9 +1,11 @@
-"""Pictures by Blender: read any image it knows, write exact PNG and an H.264 video. Leaves no data-block behind."""
+"""Pictures by Blender: read any image it knows, write exact PNG, an H.264 or a lossless video. Leaves no data-block behind."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import bpy
 import numpy as np
@@ -12,6 +14,17 @@ from ..shared import png
 from ..shared.errors import GenerationError, UsageError
 
 LINEAR_FORMATS = {"OPEN_EXR", "OPEN_EXR_MULTILAYER", "HDR", "RADIANCE_HDR"}
+
+
+class Format(NamedTuple):
+    """A container and codec as Blender calls them."""
+
+    container: str
+    codec: str
+
+
+H264 = Format("MPEG4", "H264")
+FFV1 = Format("MKV", "FFV1")  # exact; Blender's lossless H.264 is off by one level, because it is YUV
 
 
 class BlenderImages:
@@ -36,13 +49,21 @@ class BlenderImages:
 
     def write_video(self, file: Path, frames: list[Path], fps: float) -> None:
         """H.264 in MP4 from PNG files of one size in one folder; whole or not at all."""
+        self._write_video(file, frames, fps, H264, lambda written, total: None)
+
+    def write_lossless(self, file: Path, frames: list[Path], fps: float, progress: Callable[[int, int], None]) -> None:
+        """FFV1 in Matroska, whose frames come back exactly, from PNG files of one size; whole or not at all."""
+        self._write_video(file, frames, fps, FFV1, progress)
+
+    def _write_video(self, file: Path, frames: list[Path], fps: float, form: Format, progress: Callable[[int, int], None]) -> None:
         file = Path(file)
         partial = file.with_name(file.name + ".partial")
         height, width = self.read(frames[0]).shape[:2]
         partial.parent.mkdir(parents=True, exist_ok=True)
         try:
             with _video_scene(frames, width, height, fps) as scene:
-                _encode(scene, partial)
+                scene.render.ffmpeg.format, scene.render.ffmpeg.codec = form
+                _encode(scene, partial, progress)
             partial.replace(file)
         finally:
             partial.unlink(missing_ok=True)
@@ -108,17 +129,20 @@ def _set_output(render: bpy.types.RenderSettings, width: int, height: int, fps: 
     if hasattr(render.image_settings, "media_type"):  # Blender 5.0 and later
         render.image_settings.media_type = "VIDEO"
     render.image_settings.file_format = "FFMPEG"
-    render.ffmpeg.format = "MPEG4"
-    render.ffmpeg.codec = "H264"
     render.ffmpeg.constant_rate_factor = "HIGH"
     render.ffmpeg.audio_codec = "NONE"
 
 
-def _encode(scene: bpy.types.Scene, file: Path) -> None:
+def _encode(scene: bpy.types.Scene, file: Path, progress: Callable[[int, int], None]) -> None:
     scene.render.filepath = str(file)
+
+    def tell(rendered: bpy.types.Scene, *_) -> None:
+        progress(rendered.frame_current, rendered.frame_end)
+
     try:
         # Blender ends a render by evaluating the context's scene anew, which would lose the user's unkeyed changes.
         with _no_handlers(), bpy.context.temp_override(scene=scene, view_layer=scene.view_layers[0]):
+            bpy.app.handlers.render_write.append(tell)
             bpy.ops.render.render(animation=True, scene=scene.name)
     except RuntimeError as error:
         raise GenerationError(f"Blender could not write {file.name}: {error}.", "Check the folder and its free space.") from error

@@ -24,7 +24,7 @@ from . import home
 from .errors import Cancelled, DasError, UsageError
 from .home import Room
 from .interrupt import interrupt_postponed
-from .options import add_capture_options, add_generation_options
+from .options import add_capture_options, add_generation_options, add_write_options
 from .report import JsonReporter, Reporter, debugging, part_from_blender
 
 PACKAGES: dict[Room, str] = {"blender": "..blender_addon.commands", "backend": "..backend.commands"}
@@ -223,6 +223,7 @@ def _add_scene_commands(add, blender: argparse.ArgumentParser) -> None:
     _add_scene_file(track)
     track.add_argument("-o", dest="output", type=Path, metavar="TAKE", help="a new folder (default: beside the file)")
     add_capture_options(track)
+    add_write_options(track)
     add_generation_options(track)
 
     check = add("check", "Say whether a shot can work, before an hour of GPU is spent on it.", blender)
@@ -243,12 +244,14 @@ def _add_scene_commands(add, blender: argparse.ArgumentParser) -> None:
     generate.add_argument("--tracking", type=Path, metavar="VIDEO|FOLDER", help="a tracking video made elsewhere")
     generate.add_argument("-o", dest="output", type=Path, metavar="TAKE", help="a new folder (default: beside the file)")
     add_capture_options(generate)
+    add_write_options(generate)
     add_generation_options(generate)
 
     demo = add("demo", "Run the whole path on the example scene.", blender)
     demo.add_argument("--scene", type=Path, metavar="FILE", help="a .blend file instead of the example scene")
     demo.add_argument("-o", dest="output", type=Path, metavar="FOLDER", help="where to put it all")
     add_capture_options(demo)
+    add_write_options(demo)
     add_generation_options(demo)
 
 
@@ -266,8 +269,11 @@ def _add_backend_commands(add, blender: argparse.ArgumentParser) -> None:
     add("doctor", "Say what is installed, what works and what does not.").add_argument(
         "--here", action="store_true", help="only what this Python itself can say"
     )
-    encode = add("encode", "Write a take's tracking and frames as lossless FFV1 video.")
+    encode = add("encode", "Write a take's tracking and frames as lossless video.")
     encode.add_argument("take", type=Path, metavar="TAKE")
+    encode.add_argument(
+        "--codec", choices=("ffv1", "h264"), default="ffv1", help="FFV1 in .mkv, or H.264 RGB in .mp4 (default: %(default)s)"
+    )
 
 
 def _add_scene_file(command: argparse.ArgumentParser) -> None:

@@ -1,10 +1,11 @@
-"""`das encode TAKE`: the tracking video and the results as lossless FFV1, for tools that take no PNG folders."""
+"""`das encode TAKE`: the tracking video and the results as lossless video, for tools that take no PNG folders."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -14,32 +15,35 @@ from ...shared.take import Take
 from ...shared.timeline import video_fps
 from ..images import ImageioImages
 
+Codec = Literal["ffv1", "h264"]
+
 
 def run(args: argparse.Namespace, reporter: Reporter) -> int:
-    """Write tracking.mkv and, where all results are there, frames.mkv into the take."""
+    """Write tracking.mkv (or .mp4) and, where all results are there, frames.mkv into the take."""
     take = Take.open(args.take, ImageioImages())
-    written = encode(take, reporter)
+    written = encode(take, reporter, args.codec)
     reporter.result("\n".join(str(file) for file in written), files=[str(file) for file in written])
     return 0
 
 
-def encode(take: Take, reporter: Reporter) -> list[Path]:
-    """The files written. UsageError where the take lacks frames that it should hold."""
+def encode(take: Take, reporter: Reporter, codec: Codec = "ffv1") -> list[Path]:
+    """The files written, each of whose frames comes back exactly. UsageError where the take lacks frames that it should hold."""
     count = take.record.request.frames
     sources = {"tracking": [take.tracking_file(index) for index in range(count)]}
     if take.missing_frames():
         reporter.note("The take's results are not complete, so only its tracking video is encoded.")
     else:
         sources["frames"] = [take.frame_file(index) for index in range(count)]
-    return [_encode_one(take, name, files, reporter) for name, files in sources.items()]
+    return [_encode_one(take, name, files, reporter, codec) for name, files in sources.items()]
 
 
-def _encode_one(take: Take, name: str, files: list[Path], reporter: Reporter) -> Path:
+def _encode_one(take: Take, name: str, files: list[Path], reporter: Reporter, codec: Codec) -> Path:
     request = take.record.request
-    file = take.folder / f"{name}.mkv"
+    file = take.folder / f"{name}{'.mkv' if codec == 'ffv1' else '.mp4'}"
+    write = take.images.write_lossless if codec == "ffv1" else take.images.write_lossless_h264
     fps = video_fps(request.start, request.end, request.frames, request.scene_fps)
     try:
-        take.images.write_lossless(file, _pictures(take, name, files, reporter), fps)
+        write(file, _pictures(take, name, files, reporter), fps)
     except OSError as error:
         raise GenerationError(f"{file} cannot be written: {error.strerror or error}.", "Free some space.") from error
     return file

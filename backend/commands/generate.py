@@ -28,11 +28,13 @@ def _from_tracking(args: argparse.Namespace) -> Take:
         raise UsageError(f"Both {args.target} and --tracking are given.", "Give one of them.")
     if args.first_frame is None:
         raise UsageError("--tracking needs the first frame too.", "Give it with --first-frame IMAGE.")
-    if any((args.frames, args.size, args.count, args.fit, args.hidden, args.percentiles)):
+    if any((args.frames, args.size, args.count, args.fit, args.hidden, args.percentiles, args.background)):
         raise UsageError(
             "A tracking video has its own frames, size and colours.",
-            "Leave --frames, --size, --count, --fit, --hidden and --percentiles away.",
+            "Leave --frames, --size, --count, --fit, --hidden, --percentiles and --background away.",
         )
+    if args.write or args.points:
+        raise UsageError("Only a scene has what --write writes.", "Leave --write and --points away, or give the .blend file.")
     request = options.changed(GenerationRequest(), args)
     source = args.tracking.resolve()
     if not source.exists():

@@ -26,18 +26,19 @@ def make_take(folder, results: int) -> Take:
     return take
 
 
-def run(folder) -> list[dict]:
+def run(folder, codec="ffv1") -> list[dict]:
     out = io.StringIO()
-    assert encode.run(argparse.Namespace(take=folder), JsonReporter(out, io.StringIO())) == 0
+    assert encode.run(argparse.Namespace(take=folder, codec=codec), JsonReporter(out, io.StringIO())) == 0
     return [json.loads(line) for line in out.getvalue().splitlines()]
 
 
-def test_tracking_and_frames_come_back_exactly(tmp_path):
+@pytest.mark.parametrize(("codec", "ending"), [("ffv1", "mkv"), ("h264", "mp4")])
+def test_tracking_and_frames_come_back_exactly(tmp_path, codec, ending):
     folder = make_take(tmp_path / "take", results=9).folder
-    told = run(folder)[-1]
-    assert told["files"] == [str(folder / "tracking.mkv"), str(folder / "frames.mkv")]
-    assert np.array_equal(ImageioImages().read_video(folder / "tracking.mkv"), noise(1))
-    assert np.array_equal(ImageioImages().read_video(folder / "frames.mkv"), noise(2))
+    told = run(folder, codec)[-1]
+    assert told["files"] == [str(folder / f"tracking.{ending}"), str(folder / f"frames.{ending}")]
+    assert np.array_equal(ImageioImages().read_video(folder / f"tracking.{ending}"), noise(1))
+    assert np.array_equal(ImageioImages().read_video(folder / f"frames.{ending}"), noise(2))
     assert not list(folder.glob("*.partial"))
 
 
