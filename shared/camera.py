@@ -138,6 +138,49 @@ def opencv_to_blender(world_to_camera: np.ndarray) -> np.ndarray:
     return np.linalg.inv(np.asarray(world_to_camera, dtype=np.float64)) @ np.linalg.inv(OPENCV_FROM_BLENDER)
 
 
+def opencv_to_opengl(world_to_camera: np.ndarray) -> np.ndarray:
+    """world_to_camera [...,4,4] of OpenCV's axes to camera_to_world [...,4,4] of OpenGL's (x right, y up, looks along -z).
+
+    The world's own axes and unit stay as they are. Blender's cameras have OpenGL's axes, as nerfstudio's have.
+    """
+    return np.linalg.inv(np.asarray(world_to_camera, dtype=np.float64)) @ OPENCV_FROM_BLENDER
+
+
+def opengl_to_opencv(camera_to_world: np.ndarray) -> np.ndarray:
+    """The inverse of :func:`opencv_to_opengl`."""
+    return OPENCV_FROM_BLENDER @ np.linalg.inv(np.asarray(camera_to_world, dtype=np.float64))
+
+
+def rotation_to_quaternion(rotation: np.ndarray) -> np.ndarray:
+    """Rotation matrices [...,3,3] to unit quaternions (w, x, y, z) [...,4], w >= 0.
+
+    The eigenvector of the largest eigenvalue of a symmetric 4x4 matrix: exact for every angle (Bar-Itzhack,
+    New method for extracting the quaternion from a rotation matrix, 2000).
+    """
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = np.moveaxis(np.asarray(rotation, dtype=np.float64), (-2, -1), (0, 1))
+    rows = [
+        [xx + yy + zz, zy - yz, xz - zx, yx - xy],
+        [zy - yz, xx - yy - zz, xy + yx, xz + zx],
+        [xz - zx, xy + yx, yy - xx - zz, yz + zy],
+        [yx - xy, xz + zx, yz + zy, zz - xx - yy],
+    ]
+    symmetric = np.moveaxis(np.array(rows), (0, 1), (-2, -1))
+    quaternion = np.linalg.eigh(symmetric)[1][..., -1]
+    return np.where(quaternion[..., :1] < 0, -quaternion, quaternion)
+
+
+def quaternion_to_rotation(quaternion: np.ndarray) -> np.ndarray:
+    """The inverse of :func:`rotation_to_quaternion`; quaternions (w, x, y, z) [...,4] need not be of unit length."""
+    quaternion = np.asarray(quaternion, dtype=np.float64)
+    w, x, y, z = np.moveaxis(quaternion / np.linalg.norm(quaternion, axis=-1, keepdims=True), -1, 0)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.moveaxis(np.array(rows), (0, 1), (-2, -1))
+
+
 def fit_window(view: Intrinsics, width: int, height: int, fit: str) -> Intrinsics:
     """The window of width x height pixels onto a camera's view, never stretched.
 
@@ -152,6 +195,20 @@ def fit_window(view: Intrinsics, width: int, height: int, fit: str) -> Intrinsic
     cx = width / 2 + (view.cx - view.width / 2) * scale
     cy = height / 2 + (view.cy - view.height / 2) * (view.fx / view.fy) * scale
     return Intrinsics(width, height, focal, focal, cx, cy)
+
+
+def unfit_window(window: Intrinsics, width: int, height: int, pixel_ratio: float, fit: str) -> Intrinsics:
+    """The inverse of :func:`fit_window`: the view of width x height pixels that has ``window`` as its window.
+
+    ``pixel_ratio`` is the view's fx / fy; the window's pixels are square.
+    """
+    view_height = height * pixel_ratio
+    across, down = window.width / width, window.height / view_height
+    scale = max(across, down) if fit == "crop" else min(across, down)
+    focal = window.fx / scale
+    cx = width / 2 + (window.cx - window.width / 2) / scale
+    cy = height / 2 + (window.cy - window.height / 2) / scale / pixel_ratio
+    return Intrinsics(width, height, focal, focal / pixel_ratio, cx, cy)
 
 
 def view_rectangle(view: Intrinsics, width: int, height: int, fit: str) -> tuple[float, float, float, float] | None:
