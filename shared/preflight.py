@@ -46,7 +46,7 @@ def judge(measured: Measurements) -> list[Finding]:
         *_judge_range(measured),
         *_judge_clipping(measured),
         *_judge_depth(measured),
-        *_judge_alignment(measured.alignment),
+        *_judge_alignment(measured.alignment, measured.request.first_frame.source == "file"),
         *_judge_untracked(measured.untracked),
     ]
     return worst_first(findings)
@@ -360,7 +360,8 @@ def _judge_depth(measured: Measurements) -> list[Finding]:
     ]  # fmt: skip
 
 
-def _judge_alignment(alignment: Alignment | None) -> list[Finding]:
+def _judge_alignment(alignment: Alignment | None, is_file: bool) -> list[Finding]:
+    """A render of the very scene never blocks: where it does not match, its outlines have no contrast."""
     if alignment is None:
         return []
     fix = "Render or paint the first frame again from this camera at the range's first frame."
@@ -368,6 +369,7 @@ def _judge_alignment(alignment: Alignment | None) -> list[Finding]:
         message = f"Whether the first frame lines up cannot be told: {alignment.why_not}."
         return [Finding(severity="info", kind="alignment_unknown", message=message, fix="Look at it over the tracking video.")]
     if severity := MATCH.severity(alignment.best):
+        severity = severity if is_file else "warning"
         message = "The first frame does not show the outlines of the scene as the camera sees them."
         return [Finding(severity=severity, kind="first_frame_match", message=message, fix=fix, value=alignment.best)]
     if severity := OFFSET.severity(alignment.offset):

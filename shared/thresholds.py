@@ -101,4 +101,4 @@ THRESHOLDS = (
 )  # fmt: skip
 LEAST_JUMP = 0.1  # of the width
 LEAST_CUT = 1.0  # pixels: two cameras at one place make no cut
-MOVES = 0.1  # pixels from one result to the next
+MOVES = 0.02  # pixels from one result to the next; what stands still measures less than a thousandth

@@ -64,7 +64,7 @@ def _draw_lines(column: bpy.types.UILayout, text: str, characters: int, icon: st
 def _characters(context: bpy.types.Context) -> int:
     """How many characters fit beside the icon."""
     width = context.region.width if context.region else 300
-    scale = context.preferences.system.ui_scale
+    scale = context.preferences.system.ui_scale or 1.0  # 0 where Blender has no window
     return max(FEWEST_CHARACTERS, int((width / scale - 70) / PIXELS_A_CHARACTER))
 
 

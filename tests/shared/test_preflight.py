@@ -7,7 +7,7 @@ import pytest
 from diffusion_as_shader.shared.alignment import Alignment, align
 from diffusion_as_shader.shared.measurements import FrameMeasure, Measurements, Untracked, percent, table
 from diffusion_as_shader.shared.preflight import Finding, blocks, judge, worst_first
-from diffusion_as_shader.shared.request import GenerationRequest
+from diffusion_as_shader.shared.request import FirstFrame, GenerationRequest
 from diffusion_as_shader.shared.thresholds import THRESHOLDS, Threshold
 
 replace = msgspec.structs.replace
@@ -176,7 +176,13 @@ def test_depth_range():
     ],
 )
 def test_alignment_is_judged(alignment, kind, severity):
-    assert [(each.kind, each.severity) for each in judge(good(alignment=alignment))] == ([(kind, severity)] if kind else [])
+    image = GenerationRequest(start=1, end=49, first_frame=FirstFrame(source="file", path="first.png"))
+    measured = good(alignment=alignment, request=image)
+    assert [(each.kind, each.severity) for each in judge(measured)] == ([(kind, severity)] if kind else [])
+
+
+def test_a_render_of_the_scene_itself_may_lack_contrast():
+    assert only(good(alignment=Alignment(0.0, 0, 0, 0.05))).severity == "warning"
 
 
 def test_untracked_is_one_finding_a_reason():
