@@ -14,7 +14,7 @@ from ..shared.errors import Cancelled, DasError, SceneError
 from ..shared.measurements import FrameMeasure, Measurements, Untracked
 from ..shared.preflight import Finding, blocks, judge, worst_first
 from ..shared.request import GenerationRequest
-from .capture.draw import choose_drawer
+from .capture.draw import Drawer, choose_drawer
 from .capture.first_frame import first_frame
 from .capture.geometry import Capture, capture, missing_notes
 from .capture.untracked import sentences
@@ -108,8 +108,9 @@ class Check:
             try:
                 with self._capture(scene) as captured:
                     picture = self._picture(scene, findings)
-                    findings += _notes(captured)
-                    measured = yield from self._measure(scene, captured, picture)
+                    drawer, why_slow = choose_drawer()
+                    findings += _notes(captured, why_slow)
+                    measured = yield from self._measure(scene, captured, drawer, picture)
                     findings += judge(measured)
             except SceneError as error:
                 findings.append(from_error(error, "scene"))
@@ -141,9 +142,10 @@ class Check:
             findings.append(from_error(error, "first_frame"))
             return None
 
-    def _measure(self, scene: bpy.types.Scene, captured: Capture, picture: np.ndarray | None) -> Iterator[None]:
+    def _measure(
+        self, scene: bpy.types.Scene, captured: Capture, drawer: Drawer, picture: np.ndarray | None
+    ) -> Iterator[None]:
         """All frames' numbers, a step each. The scene is asked before the first step only: an undo could follow."""
-        drawer, _ = choose_drawer()
         measurer = Measurer(scene, captured, self.request, drawer)
         own = scene.frame_start, scene.frame_end
         frames: list[FrameMeasure] = []
@@ -163,7 +165,7 @@ class Check:
             scene_end=own[1],
             depth_low=low,
             depth_high=high,
-            nearest=measurer.nearest,
+            nearest=measurer.nearest if np.isfinite(measurer.nearest) else 0.0,
             farthest=measurer.farthest,
             alignment=_alignment(picture, measurer),
             untracked=[Untracked(each.name, each.reason) for each in captured.untracked],
@@ -187,10 +189,11 @@ class Check:
             raise Cancelled("The check was cancelled.")
 
 
-def _notes(captured: Capture) -> list[Finding]:
+def _notes(captured: Capture, why_slow: str) -> list[Finding]:
     """What the capture says of its own choices; what is missing or not tracked has findings of its own."""
     told = {*missing_notes(), *sentences(captured.untracked)}
-    return [Finding(severity="info", kind="note", message=note) for note in captured.notes if note not in told]
+    notes = [note for note in captured.notes if note not in told] + [why_slow] * bool(why_slow)
+    return [Finding(severity="info", kind="note", message=note) for note in notes]
 
 
 def _alignment(picture: np.ndarray | None, measurer: Measurer) -> Alignment | None:

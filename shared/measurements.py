@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
-import numpy as np
 
 from .alignment import Alignment
 from .request import GenerationRequest
@@ -23,7 +22,7 @@ class FrameMeasure(msgspec.Struct, kw_only=True, frozen=True):
     off_screen: float = 0.0  # outside of the first frame's view, which is black in the tracking video
     lost: float = 0.0  # surface that cannot be followed
     near: float = 0.0  # the clipping distances
-    far: float = np.inf
+    far: float = 0.0
     cut_near: float = 0.0  # what they cut away
     cut_far: float = 0.0
     motion: float = 0.0  # 99th percentile
@@ -56,7 +55,7 @@ class Measurements(msgspec.Struct, kw_only=True):
     scene_end: int
     depth_low: float = 0.0
     depth_high: float = 0.0
-    nearest: float = np.inf
+    nearest: float = 0.0  # 0: nothing is cut
     farthest: float = 0.0
     alignment: Alignment | None = None
     untracked: list[Untracked] = []

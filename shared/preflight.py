@@ -9,10 +9,11 @@ import msgspec
 import numpy as np
 
 from .alignment import Alignment
+from .cuts import find_cuts, longest_shot
 from .measurements import FrameMeasure, Measurements, Untracked, percent, scene_frame
 from .request import MODEL_FRAMES
 from .thresholds import (
-    CLIPPED, DEPTH_RANGE, JUMP, LEAST_CUT, LEAST_JUMP, MATCH, MOTION, MOVES, OFFSET, ORDER, RATE_HIGH, RATE_LOW,
+    CLIPPED, DEPTH_RANGE, LOST, MATCH, MOTION, MOVES, OFFSET, ORDER, RATE_HIGH, RATE_LOW,
     STILL, STILL_SHARE, TRACKED_AT_START, TRACKED_LATER, UNSEEN, Severity,
 )  # fmt: skip
 from .timeline import video_fps
@@ -34,7 +35,7 @@ class Finding(msgspec.Struct, kw_only=True, frozen=True):
 
 def judge(measured: Measurements) -> list[Finding]:
     """All findings of the numbers, worst first. What lies after a cut is not judged: it is another shot."""
-    cut = _cuts(measured)
+    cut = find_cuts(measured)
     until = cut[0] if cut else len(measured.frames)
     shot = measured.frames[:until]
     findings = [
@@ -42,6 +43,7 @@ def judge(measured: Measurements) -> list[Finding]:
         *_judge_start(measured),
         *_judge_later(shot),
         *_judge_unseen(measured, shot),
+        *_judge_lost(shot),
         *_judge_motion(measured, shot),
         *_judge_range(measured),
         *_judge_clipping(measured),
@@ -134,6 +136,21 @@ def _judge_unseen(measured: Measurements, shot: list[FrameMeasure]) -> list[Find
     ]  # fmt: skip
 
 
+def _judge_lost(shot: list[FrameMeasure]) -> list[Finding]:
+    worst = max(shot, key=lambda frame: frame.lost)
+    severity = LOST.severity(worst.lost)
+    if severity is None or shot[0].tracked == 0:
+        return []
+    return [
+        Finding(
+            severity=severity, kind="lost", frame=worst.frame, value=worst.lost,
+            message=f"At {scene_frame(worst.frame)} {percent(worst.lost)} of the frame show surface that cannot be followed from the "
+            "first frame.",
+            fix="Let objects that appear later be there at the start, out of view, and see what is listed as not tracked.",
+        )
+    ]  # fmt: skip
+
+
 def _end_before_unseen(measured: Measurements, shot: list[FrameMeasure]) -> dict:
     """The mending where the first third of the range at least is good."""
     index = next(index for index, frame in enumerate(shot) if UNSEEN.severity(frame.unseen))
@@ -159,7 +176,7 @@ def _judge_motion(measured: Measurements, shot: list[FrameMeasure]) -> list[Find
                 message=f"At {scene_frame(fastest.frame)} the picture moves {fastest.motion:.0f} pixels from one result to the "
                 f"next{whose}.",
                 fix="Choose a shorter range, so that each result covers less of the motion, or slow the motion down.",
-                **_model_range(measured),
+                **(_model_range(measured) if _step(measured) > 1 else {}),
             )
         )  # fmt: skip
     return findings
@@ -224,37 +241,34 @@ def _judge_range(measured: Measurements) -> list[Finding]:
 
 
 def _judge_rate(measured: Measurements) -> list[Finding]:
-    request = measured.request
+    """How the results lie over the scene's frames; where they lie well but not one a frame, that is worth a note."""
+    request, step = measured.request, _step(measured)
     rate = video_fps(request.start, request.end, request.frames, request.scene_fps)
-    step = (request.end - request.start) / (request.frames - 1)
-    length = f"The {request.frames} results over {request.end - request.start + 1:g} frames at {request.scene_fps:.4g} fps"
-    if severity := RATE_LOW.severity(rate):
-        return [
-            Finding(
-                severity=severity, kind="rate", value=rate,
-                message=f"{length} make {rate:.1f} a second, one every {step:.1f} frames.",
-                fix=f"Choose a shorter range: {request.frames} frames are one result a frame.",
-                **_model_range(measured),
-            )
-        ]  # fmt: skip
-    if severity := RATE_HIGH.severity(rate):
-        return [
-            Finding(
-                severity=severity, kind="rate", value=rate,
-                message=f"{length} make {rate:.0f} a second, {1 / step:.1f} for each frame.",
-                fix=f"Choose a longer range: {request.frames} frames are one result a frame.",
-                **_model_range(measured),
-            )
-        ]  # fmt: skip
-    return []
+    severity = RATE_LOW.severity(rate) or RATE_HIGH.severity(rate)
+    if not severity and abs(step - 1) < 1e-6:
+        return []
+    length = f"{request.end - request.start + 1:g} frames at {request.scene_fps:.4g} fps"
+    wanted = f"{request.frames} frames are one result each"
+    return [
+        Finding(
+            severity=severity or "info", kind="rate" if severity else "step", value=rate if severity else step,
+            message=f"The {request.frames} results over {length} make {rate:.3g} a second, one every {step:.3g} frames.",
+            fix=f"Choose a shorter range: {wanted}." if step > 1 else f"Choose a longer range, or fewer results: {wanted}.",
+            **_model_range(measured),
+        )
+    ]  # fmt: skip
+
+
+def _step(measured: Measurements) -> float:
+    """Scene frames from one result to the next."""
+    return (measured.request.end - measured.request.start) / (measured.request.frames - 1)
 
 
 def _model_range(measured: Measurements) -> dict:
-    """The mending that gives each result a frame of its own."""
-    request = measured.request
-    start = int(np.ceil(request.start))
-    end = start + request.frames - 1
-    if (request.start, request.end) == (start, end):
+    """The mending that gives each result a frame of its own, where the scene has as many."""
+    start = int(np.ceil(measured.request.start))
+    end = start + measured.request.frames - 1
+    if end > max(measured.scene_end, measured.request.end):
         return {}
     return {"operator": "das.model_range", "options": {"start": start, "end": end}}
 
@@ -271,25 +285,6 @@ def _clamp(measured: Measurements) -> dict:
     return {"operator": "das.clamp_range", "options": {"start": start, "end": end}} if start < end else {}
 
 
-def _cuts(measured: Measurements) -> list[int]:
-    """The samples before which the camera cuts: another camera of a marker, or a jump."""
-    width, frames = measured.request.width, measured.frames
-    cuts = []
-    for index in range(1, len(frames)):
-        motion = frames[index].view_motion
-        switched = frames[index].camera != frames[index - 1].camera and motion > LEAST_CUT
-        jumped = motion > LEAST_JUMP * width and JUMP.severity(motion / max(_motion_around(frames, index), 0.25))
-        if switched or jumped:
-            cuts.append(index)
-    return cuts
-
-
-def _motion_around(frames: list[FrameMeasure], index: int) -> float:
-    """The median motion of the view in the four steps before and after one step."""
-    around = [frames[other].view_motion for other in range(max(1, index - 4), min(len(frames), index + 5)) if other != index]
-    return float(np.median(around)) if around else 0.0
-
-
 def _judge_cuts(measured: Measurements, cuts: list[int]) -> list[Finding]:
     if not cuts:
         return []
@@ -300,23 +295,16 @@ def _judge_cuts(measured: Measurements, cuts: list[int]) -> list[Finding]:
     else:
         message = f"The camera jumps by {here.view_motion:.0f} pixels at {scene_frame(here.frame)}"
     more = f", and {len(cuts) - 1} times more after it" if len(cuts) > 1 else ""
-    start, end = _longest_shot(frames, cuts)
-    mend = {"operator": "das.split_at_cut", "options": {"start": start, "end": end}} if start < end else {}
+    start, end = longest_shot(frames, cuts)
+    mend, fix = {}, "Choose a range without a cut."
+    if start < end:
+        mend = {"operator": "das.split_at_cut", "options": {"start": start, "end": end}}
+        fix = f"Make each shot by itself: frames {start}:{end} are the longest without a cut."
     return [
         Finding(
-            severity="block", kind="cut", frame=here.frame, value=here.view_motion, message=f"{message}{more}.",
-            fix=f"Make each shot by itself: frames {start}:{end} are the longest without a cut.", **mend,
+            severity="block", kind="cut", frame=here.frame, value=here.view_motion, message=f"{message}{more}.", fix=fix, **mend,
         )
     ]  # fmt: skip
-
-
-def _longest_shot(frames: list[FrameMeasure], cuts: list[int]) -> tuple[int, int]:
-    """Whole frames, first and last, of the longest piece between cuts."""
-    borders = [0, *cuts, len(frames)]
-    pieces = [
-        (int(np.ceil(frames[begin].frame)), int(np.floor(frames[end - 1].frame))) for begin, end in zip(borders, borders[1:])
-    ]
-    return max(pieces, key=lambda piece: piece[1] - piece[0])
 
 
 def _judge_clipping(measured: Measurements) -> list[Finding]:

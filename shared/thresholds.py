@@ -47,6 +47,11 @@ UNSEEN = Threshold(
     reason="The first frame is all that the model knows of the look. Beyond a third it makes up more than what stands "
     "beside it can guide; beyond nine tenths the shot has next to nothing in common with its first frame.",
 )  # fmt: skip
+LOST = Threshold(
+    "cannot be followed", "greatest share of a frame with surface that has no place in the first frame", 0.1, None, unit="%",
+    reason="It is black in the tracking video, as the background is, so the model may put anything there: a tenth of the "
+    "frame is a figure in full. It never blocks: the rest of the shot is tracked.",
+)  # fmt: skip
 MOTION = Threshold(
     "motion", "99th percentile of the motion from one result to the next, as a share of the width", 0.05, None, unit="%",
     reason="The model's codec folds four frames into one: 5 % a frame (36 of 720 pixels) is nine tokens within one. "
@@ -96,7 +101,7 @@ RATE_HIGH = Threshold(
 )  # fmt: skip
 
 THRESHOLDS = (
-    TRACKED_AT_START, TRACKED_LATER, UNSEEN, MOTION, STILL, STILL_SHARE, CLIPPED, DEPTH_RANGE,
+    TRACKED_AT_START, TRACKED_LATER, UNSEEN, LOST, MOTION, STILL, STILL_SHARE, CLIPPED, DEPTH_RANGE,
     OFFSET, MATCH, JUMP, RATE_LOW, RATE_HIGH,
 )  # fmt: skip
 LEAST_JUMP = 0.1  # of the width

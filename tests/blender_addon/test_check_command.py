@@ -21,6 +21,13 @@ from .test_commands import Lines, Silent
 SMALL = "--size 96x64 --count 17 --frames 1:12".split()
 
 
+class Strict(Lines):
+    """Refuses NaN and Infinity, which only Python's JSON has."""
+
+    def write(self, text):
+        self.append(json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON")))
+
+
 @pytest.fixture
 def blend(tmp_path):
     """A saved scene that has no finding: the small cube before a wall, seen by a camera as wide as the window."""
@@ -41,7 +48,7 @@ def run(reporter, *words):
 
 
 def as_json(*words):
-    told = Lines()
+    told = Strict()
     return run(JsonReporter(told, Silent()), *words), told
 
 
@@ -69,7 +76,8 @@ def test_json_is_for_machines(blend):
     save(blend.parent)
     code, told = as_json(blend, *SMALL)
     assert code == 0 and {line["phase"] for line in told if line["event"] == "progress"} == {"capture", "check"}
-    (finding,) = [line for line in told if line["event"] == "finding"]
+    finding, note = [line for line in told if line["event"] == "finding"]
+    assert (note["severity"], note["kind"]) == ("info", "step")
     assert (finding["kind"], finding["severity"], finding["operator"]) == ("clip_far", "warning", "das.widen_clipping")
     result = told[-1]
     assert result["ok"] and result["findings"][0]["options"]["clip_end"] == pytest.approx(14 * 1.1, rel=0.01)

@@ -98,11 +98,19 @@ def test_surface_never_seen_and_where_to_end_instead():
     assert (soon.severity, soon.operator) == ("block", ""), "nine frames are not worth a shot"
 
 
+def test_surface_that_cannot_be_followed():
+    assert judge(changed(good(), [30], lost=0.1)) == []
+    found = only(changed(good(), [30], lost=0.11))
+    assert (found.kind, found.severity, found.frame) == ("lost", "warning", 31)
+
+
 def test_motion():
     assert judge(changed(good(), [20], motion=36.0)) == []
     found = only(changed(good(), [20], motion=36.1, fastest=80.0))
     assert (found.severity, found.kind, found.frame) == ("warning", "motion", 21) and "Cube" in found.message
     assert found.operator == "", "each result has a frame of its own already"
+    long = changed(good(request=GenerationRequest(start=1, end=97), scene_end=97), [20], motion=40.0)
+    assert {each.kind: each.operator for each in judge(long)}["motion"] == "das.model_range"
 
 
 def test_a_still_and_a_long_rest():
@@ -126,7 +134,10 @@ def test_rate_and_count():
     found = only(slow)
     assert (found.kind, found.value) == ("rate", pytest.approx(49 * 24 / 240)) and found.options == {"start": 1, "end": 49}
     fast = only(good(request=GenerationRequest(frames=49, start=1, end=12), scene_end=12))
-    assert fast.kind == "rate" and fast.value == 98
+    assert (fast.kind, fast.value, fast.operator) == ("rate", 98, ""), "the scene has no more frames"
+    assert only(replace(good(request=GenerationRequest(frames=49, start=1, end=12)), scene_end=60)).options["end"] == 49
+    step = only(good(request=GenerationRequest(frames=49, start=1, end=97), scene_end=97))
+    assert (step.kind, step.severity, step.value, step.options["end"]) == ("step", "info", 2, 49)
     assert judge(good(frames=17)) == []
     few = good(frames=17)
     few = replace(few, request=replace(few.request, engine="das"))
@@ -141,6 +152,8 @@ def test_a_camera_cut_blocks_and_is_split():
     assert found.operator == "das.split_at_cut" and found.options == {"start": 18, "end": 49}
     twice = changed(cut, range(40, 49), camera="Camera")
     assert only(changed(twice, [40], view_motion=200.0)).options == {"start": 18, "end": 40}
+    every = [replace(frame, camera=str(index), view_motion=90.0) for index, frame in enumerate(cut.frames)]
+    assert only(replace(cut, frames=every)).operator == "", "no piece is longer than a frame"
     same_place = changed(good(), range(17, 49), camera="Twin")
     assert judge(changed(same_place, [17], view_motion=0.5)) == []
 
