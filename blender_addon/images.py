@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 
 from ..shared import png
-from ..shared.errors import GenerationError, UsageError
+from ..shared.errors import DasError, GenerationError, UsageError
 
 LINEAR_FORMATS = {"OPEN_EXR", "OPEN_EXR_MULTILAYER", "HDR", "RADIANCE_HDR"}
 
@@ -52,7 +52,10 @@ class BlenderImages:
         self._write_video(file, frames, fps, H264, lambda written, total: None)
 
     def write_lossless(self, file: Path, frames: list[Path], fps: float, progress: Callable[[int, int], None]) -> None:
-        """FFV1 in Matroska, whose frames come back exactly, from PNG files of one size; whole or not at all."""
+        """FFV1 in Matroska, whose frames come back exactly, from PNG files of one size; whole or not at all.
+
+        A DasError of ``progress(written, total)`` ends it and is raised here.
+        """
         self._write_video(file, frames, fps, FFV1, progress)
 
     def _write_video(self, file: Path, frames: list[Path], fps: float, form: Format, progress: Callable[[int, int], None]) -> None:
@@ -105,7 +108,11 @@ def _video_scene(frames: list[Path], width: int, height: int, fps: float):
     had_result = "Render Result" in bpy.data.images
     scene = bpy.data.scenes.new("das video")
     try:
-        strip = scene.sequence_editor_create().strips.new_image(
+        editor = scene.sequence_editor_create()
+        for name in ("use_cache_raw", "use_cache_preprocessed", "use_cache_composite", "use_cache_final"):
+            if hasattr(editor, name):  # else each frame of the video would stay in memory
+                setattr(editor, name, False)
+        strip = editor.strips.new_image(
             name="frames", filepath=str(frames[0]), channel=1, frame_start=1, fit_method="ORIGINAL"
         )
         for frame in frames[1:]:
@@ -135,9 +142,14 @@ def _set_output(render: bpy.types.RenderSettings, width: int, height: int, fps: 
 
 def _encode(scene: bpy.types.Scene, file: Path, progress: Callable[[int, int], None]) -> None:
     scene.render.filepath = str(file)
+    stopped: list[DasError] = []
 
     def tell(rendered: bpy.types.Scene, *_) -> None:
-        progress(rendered.frame_current, rendered.frame_end)
+        try:
+            progress(rendered.frame_current, rendered.frame_end)
+        except DasError as error:  # Blender would only print it; a scene that shows nothing ends its render at once
+            stopped.append(error)
+            rendered.sequence_editor.strips[0].mute = True
 
     try:
         # Blender ends a render by evaluating the context's scene anew, which would lose the user's unkeyed changes.
@@ -145,7 +157,10 @@ def _encode(scene: bpy.types.Scene, file: Path, progress: Callable[[int, int], N
             bpy.app.handlers.render_write.append(tell)
             bpy.ops.render.render(animation=True, scene=scene.name)
     except RuntimeError as error:
-        raise GenerationError(f"Blender could not write {file.name}: {error}.", "Check the folder and its free space.") from error
+        if not stopped:
+            raise GenerationError(f"Blender could not write {file.name}: {error}.", "Check the folder and its free space.") from error
+    if stopped:
+        raise stopped[0]
     if not file.exists() or file.stat().st_size == 0:
         raise GenerationError(f"Blender wrote no video to {file.parent}.", "Check the folder and its free space.")
 

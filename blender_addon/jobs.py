@@ -192,8 +192,12 @@ class Job:
         self.take.record.timings["signals"] = time.monotonic() - began
 
     def _write_lossless(self) -> None:
+        def tell(step: int, total: int) -> None:
+            self._report("lossless video", step, total)
+            self._check_stop()
+
         files = [self.take.tracking_file(index) for index in range(self.request.frames)]
-        BlenderImages().write_lossless(self.take.folder / "tracking.mkv", files, self._video_fps(), self._teller("lossless video"))
+        BlenderImages().write_lossless(self.take.folder / "tracking.mkv", files, self._video_fps(), tell)
 
     def _generate(self, signals: dict[str, np.ndarray]) -> Iterator[None]:
         self._report("backend", 0, 1)

@@ -21,14 +21,14 @@ def forward_flow(frame: GeometryFrame, seen: SignalFrame, following: GeometryFra
     """
     positions, known = following_positions(frame, following)
     drawn = drawer.draw(msgspec.structs.replace(frame, rest=positions, tracked=known))
-    surface = np.isfinite(seen.depth)
-    found = drawn.tracked & surface
-    background = seen.valid & ~surface
+    solid = np.isfinite(seen.depth)
+    background = seen.valid & ~solid
     drawn.rest[background] = tracking.background_rest(background, frame.camera, following.camera)
-    found |= background
-    rows, columns = np.nonzero(found)
-    pixels, depth = project(drawn.rest[rows, columns], following.camera)
+    found = np.flatnonzero((drawn.tracked & solid) | background)
+    pixels, depth = project(drawn.rest.reshape(-1, 3)[found], following.camera)
+    rows, columns = np.divmod(found, solid.shape[1])
+    pixels -= np.stack([columns + 0.5, rows + 0.5], axis=1)
     pixels[depth <= 0] = np.nan
-    flow = np.full((*found.shape, 2), np.nan, np.float32)
-    flow[rows, columns] = pixels - np.stack([columns + 0.5, rows + 0.5], axis=1)
+    flow = np.full((*solid.shape, 2), np.nan, np.float32)
+    flow.reshape(-1, 2)[found] = pixels
     return flow

@@ -6,7 +6,7 @@ import pytest
 bpy = pytest.importorskip("bpy", reason="needs Blender")
 
 from diffusion_as_shader.blender_addon.images import BlenderImages, linear_to_srgb
-from diffusion_as_shader.shared.errors import GenerationError, UsageError
+from diffusion_as_shader.shared.errors import Cancelled, GenerationError, UsageError
 
 
 @pytest.fixture(autouse=True)
@@ -151,3 +151,31 @@ def test_failed_video_leaves_no_file(tmp_path):
 def write_ramp(images, folder, count):
     for index in range(count):
         images.write(folder / f"{index + 1:04d}.png", np.full((48, 64, 3), 100 + index * 15, np.uint8))
+
+
+def pictures(folder, count=4):
+    files = [folder / f"{number:04d}.png" for number in range(1, count + 1)]
+    for number, file in enumerate(files):
+        BlenderImages().write(file, np.random.default_rng(number).integers(0, 256, (48, 80, 3), dtype=np.uint8))
+    return files
+
+
+def test_a_lossless_video_tells_its_progress_and_leaves_nothing_behind(tmp_path):
+    told, before = [], blocks()
+    BlenderImages().write_lossless(tmp_path / "a.mkv", pictures(tmp_path), 24, lambda *step: told.append(step))
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)] and blocks() == before
+    assert (tmp_path / "a.mkv").read_bytes()[:4] == b"\x1a\x45\xdf\xa3", "Matroska, of any name while it was written"
+
+
+def test_a_video_is_cancelled_between_frames(tmp_path):
+    told, before = [], blocks()
+
+    def stop(*step):
+        told.append(step)
+        if len(told) == 2:
+            raise Cancelled("Enough.")
+
+    with pytest.raises(Cancelled, match="Enough"):
+        BlenderImages().write_lossless(tmp_path / "a.mkv", pictures(tmp_path, 12), 24, stop)
+    assert told[-1] == (2, 12) and blocks() == before
+    assert not list(tmp_path.glob("a.mkv*"))
