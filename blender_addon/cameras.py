@@ -27,8 +27,7 @@ def scene_view(depsgraph: bpy.types.Depsgraph) -> Camera:
     is no camera, or not a perspective one.
     """
     camera, render = scene_camera(depsgraph), depsgraph.scene.render
-    width = max(1, render.resolution_x * render.resolution_percentage // 100)
-    height = max(1, render.resolution_y * render.resolution_percentage // 100)
+    width, height = render_size(render)
     projection = np.array(
         camera.calc_matrix_camera(
             depsgraph, x=width, y=height, scale_x=render.pixel_aspect_x, scale_y=render.pixel_aspect_y
@@ -45,6 +44,11 @@ def scene_view(depsgraph: bpy.types.Depsgraph) -> Camera:
     )
     pose = blender_to_opencv(np.array(camera.matrix_world))
     return Camera(intrinsics, pose, near=camera.data.clip_start, far=camera.data.clip_end)
+
+
+def render_size(render: bpy.types.RenderSettings) -> tuple[int, int]:
+    """Width and height of a render in pixels, the percentage taken."""
+    return tuple(max(1, side * render.resolution_percentage // 100) for side in (render.resolution_x, render.resolution_y))
 
 
 def check_any_camera(scene: bpy.types.Scene) -> None:

@@ -18,9 +18,11 @@ import sys
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from . import home
+from .camera_files import FORMATS
+from .camera_motion import Order
 from .errors import Cancelled, DasError, UsageError
 from .home import Room
 from .interrupt import interrupt_postponed
@@ -234,10 +236,7 @@ def _add_scene_commands(add, blender: argparse.ArgumentParser) -> None:
     )
     add_capture_options(check)
 
-    camera = add("camera", "Write a scene's camera path as camera.json.", blender)
-    _add_scene_file(camera)
-    camera.add_argument("-o", dest="output", type=Path, metavar="FILE", help="default: camera.json beside the file")
-    add_capture_options(camera)
+    _add_camera(add("camera", "Write a scene's camera path; or bring a path, or a motion, into the scene as a new camera.", blender))
 
     generate = add("generate", "Make the video of a scene, of a take, or of a tracking video.", blender)
     generate.add_argument("target", nargs="?", type=Path, metavar="FILE|TAKE", help="a .blend file or a take folder")
@@ -253,6 +252,18 @@ def _add_scene_commands(add, blender: argparse.ArgumentParser) -> None:
     add_capture_options(demo)
     add_write_options(demo)
     add_generation_options(demo)
+
+
+def _add_camera(camera: argparse.ArgumentParser) -> None:
+    _add_scene_file(camera)
+    camera.add_argument("-o", dest="output", type=Path, metavar="FILE", help="a path file, or a .blend (default: beside the file)")
+    camera.add_argument("--format", metavar="NAME", help=f"{', '.join(FORMATS)} (default: by the name, else json)")
+    source = camera.add_mutually_exclusive_group()
+    source.add_argument("--import", dest="import_path", type=Path, metavar="PATH", help="a path file that becomes a new camera")
+    source.add_argument("--motion", metavar="TEXT", help="a motion onto the camera, for example 'trans 0 0 -1; rot y 15'")
+    camera.add_argument("--order", choices=get_args(Order), help="how the motion's segments follow each other (default: sequence)")
+    camera.add_argument("--set-render-size", action="store_true", help="the scene takes the imported path's size and pixel aspect")
+    add_capture_options(camera)
 
 
 def _add_backend_commands(add, blender: argparse.ArgumentParser) -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import bpy
 
-from . import check
+from . import camera, check
 from .generate import DAS_OT_cancel, DAS_OT_generate, DAS_OT_preview_tracking
 
-CLASSES = (DAS_OT_preview_tracking, DAS_OT_generate, DAS_OT_cancel, *check.CLASSES)
+CLASSES = (DAS_OT_preview_tracking, DAS_OT_generate, DAS_OT_cancel, *check.CLASSES, *camera.CLASSES)
 
 
 def register() -> None:
     for cls in CLASSES:
         bpy.utils.register_class(cls)
+    camera.register_menus()
 
 
 def unregister() -> None:
+    camera.unregister_menus()
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

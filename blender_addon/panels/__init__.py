@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import bpy
 
+from .camera import DAS_PT_camera
 from .check import DAS_PT_check
 from .sidebar import DAS_PT_first_frame, DAS_PT_output, DAS_PT_sidebar
 
-CLASSES = (DAS_PT_sidebar, DAS_PT_check, DAS_PT_first_frame, DAS_PT_output)
+CLASSES = (DAS_PT_sidebar, DAS_PT_check, DAS_PT_first_frame, DAS_PT_output, DAS_PT_camera)
 
 
 def register() -> None:
