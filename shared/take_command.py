@@ -97,7 +97,7 @@ def _changed(take: Take, args: argparse.Namespace) -> Take:
 
 def _copied(source: Take, args: argparse.Namespace) -> Take:
     """A new take with the tracking, signals and first frame of another, and the options that were given."""
-    request = _changed_request(source.record.request, args)
+    request = msgspec.structs.replace(_changed_request(source.record.request, args), write=())  # these stay where they are
     signals = source.read_signals()
     take = Take.create(args.output, request, source.images, source.record.scene)
     for index, frame in enumerate(signals["tracking"]):

@@ -167,3 +167,8 @@ def test_what_is_refused(pictures, take, words, sentence, monkeypatch):
         das(*words)
     assert caught.value.fix
     assert not list(pictures.glob("das/*")) and take.record.state == "prepared"
+
+
+def test_a_tracking_video_has_nothing_more_to_write(pictures):
+    with pytest.raises(UsageError, match="Only a scene has what --write writes"):
+        das("--tracking", pictures / "frames", "--first-frame", pictures / "first.png", "--write", "depth")

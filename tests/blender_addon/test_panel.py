@@ -101,6 +101,20 @@ def test_more_is_asked_only_where_it_matters(scene):
     assert {"start", "end", "first_frame_path"} <= set(drawn())
     scene.das.first_frame = "cycles"
     assert "first_frame_samples" in drawn()
+    assert "points" not in drawn()
+    scene.das.write = {"tracks"}
+    assert "points" in drawn()
+
+
+def test_what_is_written_goes_into_the_request_and_back(scene):
+    assert properties.request_of(scene).write == ()
+    scene.das.write, scene.das.points = {"tracks", "depth"}, "//points.csv"
+    request = properties.request_of(scene)
+    assert request.write == ("depth", "tracks") and request.points == bpy.path.abspath("//points.csv")
+    scene.das.write, scene.das.points = set(), "8x6"
+    assert properties.request_of(scene).points == "8x6"
+    properties.apply_request(scene, request)
+    assert properties.request_of(scene).write == ("depth", "tracks")
 
 
 def test_progress_and_cancel_while_a_job_runs(scene, tmp_path):

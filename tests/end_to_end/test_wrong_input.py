@@ -57,6 +57,9 @@ CASES = {  # name: exit code, words of the message, words of the fix
     "folder is not empty": (2, "not empty", "-o"),
     "odd size": (2, "100x50", "multiples of 16"),
     "odd count": (2, "10 frames", "8N+1"),
+    "nothing to write": (2, "knows no 'dept'", "Did you mean depth"),
+    "points outside": (2, "is not in the video", "from 0 to 96"),
+    "no points": (2, "holds no rows", ".csv"),
     "no scene at all": (3, "No .blend file is open", "save the scene"),
 }
 
@@ -78,6 +81,10 @@ def words_of(case: str, scenes: Path, folder: Path) -> list[str]:
         words += ["--size", "100x50"]
     if case == "odd count":
         words += ["--count", "10"]
+    if case == "nothing to write":
+        words += ["--write", "dept"]
+    if case in ("points outside", "no points"):
+        words += ["--write", "tracks", "--points", str(folder / f"{case}.csv")]
     return ["track", *words, "-o", str(outputs.get(case, folder / "takes" / case)), "--json"]
 
 
@@ -87,6 +94,8 @@ def played(scenes, tmp_path_factory) -> tuple[dict[str, Run], Path]:
     folder = tmp_path_factory.mktemp("wrong input ä")
     (folder / "letter.txt").write_text("This is a letter.\n")
     (folder / "small.png").write_bytes(png.encode(np.zeros((32, 48, 3), np.uint8)))
+    (folder / "points outside.csv").write_text("x,y\n96,3\n")
+    (folder / "no points.csv").write_text("one,two\n")
     (folder / "occupied").mkdir()
     (folder / "occupied" / "keep.txt").write_text("mine\n")
     # "no scene at all" comes first: no file is open yet
@@ -140,8 +149,8 @@ def test_a_full_disk(scene_file, tmp_path):
     disk = tmp_path / "tiny disk"
     disk.mkdir()
     listing = tmp_path / "listing"
-    # Room for the record and some pictures, not for signals.npz; nothing outlives the namespace.
-    script = 'mount -t tmpfs -o size=300k tmpfs "$0" && "$@"; code=$?; ls -R "$0" > "$LISTING"; exit $code'
+    # Room for all pictures and the stacks of signals, not for signals.npz too; nothing outlives the namespace.
+    script = 'mount -t tmpfs -o size=1600k tmpfs "$0" && "$@"; code=$?; ls -R "$0" > "$LISTING"; exit $code'
     command = ["unshare", "-rm", "sh", "-c", script, disk, *das_command("track", scene_file, *SMALL, "-o", disk / "take", "--json")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, "LISTING": str(listing)})
     run = Run(done.returncode, done.stdout, done.stderr)

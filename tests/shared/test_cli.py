@@ -81,6 +81,11 @@ def test_options_change_the_request():
         (["--size", "719x480"], "multiples of 16"),
         (["--count", "48"], "8N+1"),
         (["--first-frame", "missing.png"], "There is no image missing.png"),
+        (["--write", "depht,flow"], "--write knows no 'depht'. Did you mean depth"),
+        (["--write", "video,xyzzy"], "--write knows no 'xyzzy'. Choose of video, coordinates"),
+        (["--write", "h264"], "das encode TAKE --codec h264"),
+        (["--write", "depth", "--points", "50x50"], "no tracks are written"),
+        (["--write", "tracks", "--points", "missing.csv"], "'missing.csv' is no grid of points"),
     ],
 )
 def test_wrong_options_say_the_fix(words, sentence):
@@ -299,3 +304,11 @@ def test_json_is_one_object_a_line():
     told = [json.loads(line) for line in out.text.splitlines()]
     assert [one["event"] for one in told] == ["progress", "note", "frame", "result", "error"]
     assert told[4] == {"event": "error", "kind": "usage", "message": "Wrong.", "fix": "Mend it.", "exit_code": 2}
+
+
+def test_what_is_written_beside_a_take(tmp_path):
+    (tmp_path / "a.csv").write_text("1,2\n")
+    args = cli.parser().parse_args(["track", "a.blend", "--write", "tracks, Depth", "--points", str(tmp_path / "a.csv")])
+    request = options.changed(GenerationRequest(), args)
+    assert request.write == ("depth", "tracks") and request.points == str(tmp_path / "a.csv")
+    assert options.changed(GenerationRequest(write=("tracks",)), cli.parser().parse_args(["track", "a.blend", "--points", "8X6"])).points == "8x6"
