@@ -7,22 +7,25 @@ import math
 import bpy
 import numpy as np
 
-AROUND, ALONG = 56, 56  # quads of the tube before two levels of subdivision, which make 32 triangles of each
+TRIANGLES = 100_000
+PER_QUAD = 32  # triangles that two levels of subdivision make of a quad
 LENGTH, RADIUS = 3.0, 0.45
 BONES = 8
 START, END = 1, 49
 
 
-def build_benchmark_scene() -> bpy.types.Scene:
-    """A bending tube under an orbiting camera, in the current, empty file's scene; frames 1 to 49."""
+def build_benchmark_scene(triangles: int = TRIANGLES) -> bpy.types.Scene:
+    """A bending tube of about so many triangles under an orbiting camera, in the current, empty file's scene; frames
+    1 to 49."""
+    side = round(math.sqrt(triangles / PER_QUAD))
     scene = bpy.context.scene
     scene.frame_start, scene.frame_end = START, END
     scene.render.resolution_x, scene.render.resolution_y = 720, 480
     scene.render.engine = "BLENDER_WORKBENCH"
     armature = _make_armature(scene)
-    tube = bpy.data.objects.new("Tube", _make_tube())
+    tube = bpy.data.objects.new("Tube", _make_tube(side))
     scene.collection.objects.link(tube)
-    _weigh(tube)
+    _weigh(tube, side)
     tube.modifiers.new("Armature", "ARMATURE").object = armature
     subdivision = tube.modifiers.new("Subdivision", "SUBSURF")
     subdivision.levels = subdivision.render_levels = 2
@@ -31,13 +34,14 @@ def build_benchmark_scene() -> bpy.types.Scene:
     return scene
 
 
-def _make_tube() -> bpy.types.Mesh:
-    ring = np.arange(AROUND) * (2 * math.pi / AROUND)
-    height = np.linspace(0, LENGTH, ALONG + 1)
+def _make_tube(side: int) -> bpy.types.Mesh:
+    """``side`` quads around and as many along."""
+    ring = np.arange(side) * (2 * math.pi / side)
+    height = np.linspace(0, LENGTH, side + 1)
     points = [(RADIUS * math.cos(a), RADIUS * math.sin(a), z) for z in height for a in ring]
-    corner = np.arange(ALONG)[:, None] * AROUND + np.arange(AROUND)
-    beside = np.arange(ALONG)[:, None] * AROUND + (np.arange(AROUND) + 1) % AROUND
-    quads = np.stack([corner, beside, beside + AROUND, corner + AROUND], axis=-1).reshape(-1, 4)
+    corner = np.arange(side)[:, None] * side + np.arange(side)
+    beside = np.arange(side)[:, None] * side + (np.arange(side) + 1) % side
+    quads = np.stack([corner, beside, beside + side, corner + side], axis=-1).reshape(-1, 4)
     mesh = bpy.data.meshes.new("Tube")
     mesh.from_pydata(points, [], quads.tolist())
     return mesh
@@ -62,14 +66,14 @@ def _make_armature(scene: bpy.types.Scene) -> bpy.types.Object:
     return armature
 
 
-def _weigh(tube: bpy.types.Object) -> None:
+def _weigh(tube: bpy.types.Object, side: int) -> None:
     """Each ring between the two bones that it lies nearest to."""
     groups = [tube.vertex_groups.new(name=f"Bone {index}") for index in range(BONES)]
-    for ring in range(ALONG + 1):
-        place = min(max(ring / ALONG * BONES - 0.5, 0), BONES - 1)
+    for ring in range(side + 1):
+        place = min(max(ring / side * BONES - 0.5, 0), BONES - 1)
         below = min(int(place), BONES - 2)
         share = place - below
-        rows = list(range(ring * AROUND, (ring + 1) * AROUND))
+        rows = list(range(ring * side, (ring + 1) * side))
         groups[below].add(rows, 1 - share, "REPLACE")
         groups[below + 1].add(rows, share, "REPLACE")
 

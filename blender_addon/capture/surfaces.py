@@ -12,7 +12,7 @@ TRANSPARENT_SHADER, HOLDOUT_SHADER, MIX_SHADER = "BSDF_TRANSPARENT", "HOLDOUT", 
 
 
 class Looks:
-    """The looks of a render engine's materials at one frame, each worked out once.
+    """The looks of a render engine's materials, each worked out once, and anew at each frame where it is animated.
 
     ``solid`` shows; ``culled`` shows only its front (EEVEE's Backface Culling); ``invisible`` never shows (a
     Transparent BSDF, or alpha 0); ``holdout`` hides what is behind and shows nothing; ``see-through`` is
@@ -21,7 +21,12 @@ class Looks:
 
     def __init__(self, engine: str):
         self.engine = engine
-        self._known: dict[int, Look] = {}
+        self._known: dict[str, Look] = {}
+        self._animated: set[str] = set()
+
+    def next_frame(self) -> None:
+        for name in self._animated:
+            self._known.pop(name, None)
 
     def of(self, thing: bpy.types.Object) -> tuple[Look, ...]:
         """The look of each material slot of an evaluated mesh object; at least one."""
@@ -34,10 +39,12 @@ class Looks:
         return tuple(looks) or ("solid",)
 
     def _look(self, material: bpy.types.Material) -> Look:
-        pointer = material.as_pointer()
-        if pointer not in self._known:
-            self._known[pointer] = self._find(material)
-        return self._known[pointer]
+        name = material.name_full
+        if name not in self._known:
+            self._known[name] = self._find(material)
+            if material.animation_data or (material.node_tree and material.node_tree.animation_data):
+                self._animated.add(name)
+        return self._known[name]
 
     def _find(self, material: bpy.types.Material) -> Look:
         if self.engine in SOLID_EVERYWHERE:

@@ -23,6 +23,7 @@ from ..benchmark_scene import build_benchmark_scene
 from ..capture.draw import NumpyDrawer, choose_drawer
 from ..capture.geometry import Capture, capture
 from ..capture.signals import draw_signals
+from .benchmark_sizes import tell_sizes
 from .scene_file import open_scene, request_from
 
 REFERENCE_FRAMES = 3
@@ -56,6 +57,7 @@ def run(args: argparse.Namespace, reporter: Reporter) -> int:
     request = check(msgspec.structs.replace(GenerationRequest(), **options.changes(args)))
     _tell(reporter, measure("100,000 triangles", scene, request, reporter))
     _tell_colouring(reporter)
+    tell_sizes(reporter)
     return 0
 
 
@@ -64,7 +66,7 @@ def measure(name: str, scene: bpy.types.Scene, request: GenerationRequest, repor
     _show_as_rendered(scene)
     sampled = sample_frames(request.start, request.end, request.frames)
     captured, capture_seconds, bare_seconds = _measure_capture(scene, request, sampled, reporter)
-    frames = list(captured.frames)
+    frames = captured.frames
     drawer, why = choose_drawer()
     drawer.draw(frames[0])  # uploads what does not change
     drawn = [_seconds(lambda: drawer.draw(frame)) for frame in _told(frames, "drawing", reporter)]
