@@ -61,7 +61,7 @@ class Check:
     ):
         self.request = request
         self.report: Report | None = None
-        self.progress = Step("capture", 0, request.frames)
+        self.progress = Step("starting", 0, 1)
         self.mended = False
         self.scene_uid = scene.session_uid
         self._with_first_frame = with_first_frame or request.first_frame.source == "file"

@@ -113,7 +113,7 @@ def _judge_later(shot: list[FrameMeasure]) -> list[Finding]:
     return [
         Finding(
             severity=severity, kind="tracked_later", frame=worst.frame, value=worst.tracked,
-            message=f"At {scene_frame(worst.frame)} only {percent(worst.tracked)} of the frame has a tracking colour.",
+            message=f"At {scene_frame(worst.frame)}, only {percent(worst.tracked)} of the frame has a tracking colour.",
             fix="Keep something of the first frame in view, or end the range before.",
         )
     ]  # fmt: skip
@@ -124,12 +124,12 @@ def _judge_unseen(measured: Measurements, shot: list[FrameMeasure]) -> list[Find
     severity = UNSEEN.severity(worst.unseen) if worst else None
     if severity is None or shot[0].tracked == 0:
         return []
-    parts = f"{percent(worst.hidden)} were hidden, {percent(worst.off_screen)} off screen"
+    parts = f"{percent(worst.hidden)} was hidden, {percent(worst.off_screen)} off screen"
     return [
         Finding(
             severity=severity, kind="unseen", frame=worst.frame, value=worst.unseen,
-            message=f"At {scene_frame(worst.frame)} {percent(worst.unseen)} of the frame show surface that the first frame "
-            f"does not ({parts}).",
+            message=f"At {scene_frame(worst.frame)}, {percent(worst.unseen)} of the frame is surface that the first frame "
+            f"does not show ({parts}).",
             fix="Make the camera's move smaller, split the shot, or start where more of it is in view.",
             **_end_before_unseen(measured, shot),
         )
@@ -144,7 +144,7 @@ def _judge_lost(shot: list[FrameMeasure]) -> list[Finding]:
     return [
         Finding(
             severity=severity, kind="lost", frame=worst.frame, value=worst.lost,
-            message=f"At {scene_frame(worst.frame)} {percent(worst.lost)} of the frame show surface that cannot be followed from the "
+            message=f"At {scene_frame(worst.frame)}, {percent(worst.lost)} of the frame is surface that cannot be followed from the "
             "first frame.",
             fix="Let objects that appear later be there at the start, out of view, and see what is listed as not tracked.",
         )
@@ -173,7 +173,7 @@ def _judge_motion(measured: Measurements, shot: list[FrameMeasure]) -> list[Find
         findings.append(
             Finding(
                 severity=severity, kind="motion", frame=fastest.frame, value=fastest.motion,
-                message=f"At {scene_frame(fastest.frame)} the picture moves {fastest.motion:.0f} pixels from one result to the "
+                message=f"At {scene_frame(fastest.frame)}, the picture moves {fastest.motion:.0f} pixels from one result to the "
                 f"next{whose}.",
                 fix="Choose a shorter range, so that each result covers less of the motion, or slow the motion down.",
                 **(_model_range(measured) if _step(measured) > 1 else {}),

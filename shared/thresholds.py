@@ -107,3 +107,20 @@ THRESHOLDS = (
 LEAST_JUMP = 0.1  # of the width
 LEAST_CUT = 1.0  # pixels: two cameras at one place make no cut
 MOVES = 0.02  # pixels from one result to the next; what stands still measures less than a thousandth
+
+
+def documentation() -> str:
+    """The table as docs/check.md prints it."""
+    rows = ["| what | number | warns | blocks | why |", "|---|---|---|---|---|"]
+    for each in THRESHOLDS:
+        warns, blocks = (_limit(each, limit) for limit in (each.warning, each.block))
+        rows.append(f"| {each.name} | {each.number} | {warns} | {blocks} | {each.reason} |")
+    return "\n".join(rows)
+
+
+def _limit(threshold: Threshold, limit: float | None) -> str:
+    """'below 5 %', or 'never'."""
+    if limit is None:
+        return "never"
+    number = f"{100 * limit:g} %" if threshold.unit == "%" else f"{limit:g} {threshold.unit}".rstrip()
+    return f"{'below' if threshold.low else 'above'} {number}"

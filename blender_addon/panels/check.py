@@ -15,7 +15,8 @@ from ..runner import runner
 from .sidebar import _InSidebar
 
 ICONS = {"block": "CANCEL", "warning": "ERROR", "info": "INFO"}
-PIXELS_A_CHARACTER = 7
+PIXELS_A_CHARACTER = 7.0
+PIXELS_BESIDE = 55  # the icon and the box around it
 FEWEST_CHARACTERS = 24
 
 
@@ -38,7 +39,8 @@ def _draw_report(layout: bpy.types.UILayout, context: bpy.types.Context, check: 
     request, characters = check.report.request, _characters(context)
     state = "out of date" if is_out_of_date(context.scene, check) else ago(time.time() - check.report.ended)
     layout.label(text=f"Frames {request.start:g}:{request.end:g}, {state}")
-    _draw_lines(layout.column(align=True), check.report.summary(), characters, "CHECKMARK" if not check.report.findings else "NONE")
+    if not check.report.findings:
+        layout.label(text=check.report.summary(), icon="CHECKMARK")
     for finding in check.report.findings:
         _draw_finding(layout.box(), finding, characters)
 
@@ -65,7 +67,7 @@ def _characters(context: bpy.types.Context) -> int:
     """How many characters fit beside the icon."""
     width = context.region.width if context.region else 300
     scale = context.preferences.system.ui_scale or 1.0  # 0 where Blender has no window
-    return max(FEWEST_CHARACTERS, int((width / scale - 70) / PIXELS_A_CHARACTER))
+    return max(FEWEST_CHARACTERS, int((width / scale - PIXELS_BESIDE) / PIXELS_A_CHARACTER))
 
 
 def is_out_of_date(scene: bpy.types.Scene, check: Check) -> bool:

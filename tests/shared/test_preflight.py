@@ -8,7 +8,7 @@ from diffusion_as_shader.shared.alignment import Alignment, align
 from diffusion_as_shader.shared.measurements import FrameMeasure, Measurements, Untracked, percent, table
 from diffusion_as_shader.shared.preflight import Finding, blocks, judge, worst_first
 from diffusion_as_shader.shared.request import FirstFrame, GenerationRequest
-from diffusion_as_shader.shared.thresholds import THRESHOLDS, Threshold
+from diffusion_as_shader.shared.thresholds import THRESHOLDS, Threshold, documentation
 
 replace = msgspec.structs.replace
 
@@ -92,7 +92,7 @@ def test_surface_never_seen_and_where_to_end_instead():
     assert judge(changed(good(), [30], hidden=0.2, off_screen=0.14)) == []
     found = only(changed(changed(good(), range(30, 49), hidden=0.2, off_screen=0.2), [40], off_screen=0.3))
     assert (found.severity, found.frame, found.value) == ("warning", 41, pytest.approx(0.5))
-    assert "20 % were hidden, 30 % off screen" in found.message
+    assert "20 % was hidden, 30 % off screen" in found.message
     assert found.operator == "das.end_earlier" and found.options == {"start": 1, "end": 30}
     soon = only(changed(good(), range(10, 49), hidden=0.95))
     assert (soon.severity, soon.operator) == ("block", ""), "nine frames are not worth a shot"
@@ -264,3 +264,7 @@ def test_what_cannot_be_told_says_why():
     objects, depth, picture = discs(1)
     assert "outlines" in align(picture, np.ones_like(objects), np.ones_like(depth)).why_not
     assert "blank" in align(np.full_like(picture, 90), objects, depth).why_not
+
+
+def test_documentation_prints_the_same_thresholds(checkout):
+    assert documentation() in (checkout / "docs" / "check.md").read_text(encoding="utf-8")
