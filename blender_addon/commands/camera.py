@@ -67,7 +67,7 @@ def _export(args: argparse.Namespace, reporter: Reporter) -> None:
 
 
 def _move(args: argparse.Namespace, reporter: Reporter) -> None:
-    scene = open_scene(args, args.file)
+    scene = open_scene(args, args.file, with_screens=True)
     request = request_from(args, scene)
     track = _read(scene, request, args, reporter, frames_to_key(request))
     _save(args, reporter, lambda: add_moved_camera(scene, track))
@@ -75,7 +75,7 @@ def _move(args: argparse.Namespace, reporter: Reporter) -> None:
 
 def _import(args: argparse.Namespace, reporter: Reporter) -> None:
     path = read_path(args.import_path, args.format, parse_size(args.size) if args.size else None)
-    scene = open_scene(args, args.file)
+    scene = open_scene(args, args.file, with_screens=True)
     fit = args.fit or scene.das.fit
     _save(args, reporter, lambda: add_path_camera(scene, path, fit=fit, set_render_size=args.set_render_size))
 

@@ -18,8 +18,11 @@ from .. import properties
 from ..jobs import Job, Purpose
 
 
-def open_scene(args: argparse.Namespace, file: Path | None) -> bpy.types.Scene:
-    """The active scene of ``file``, or of the file that Blender has open. Python in it runs with --scripts only."""
+def open_scene(args: argparse.Namespace, file: Path | None, *, with_screens: bool = False) -> bpy.types.Scene:
+    """The active scene of ``file``, or of the file that Blender has open. Python in it runs with --scripts only.
+
+    ``with_screens`` where the file is saved again: it would lose its workspaces otherwise.
+    """
     _register_settings()
     if file is None:
         if not bpy.data.filepath:
@@ -32,7 +35,7 @@ def open_scene(args: argparse.Namespace, file: Path | None) -> bpy.types.Scene:
     atexit.register(lambda: bpy.app.driver_namespace.clear())
     try:
         with interrupt_postponed():
-            bpy.ops.wm.open_mainfile(filepath=str(file.resolve()), load_ui=False, use_scripts=args.scripts)
+            bpy.ops.wm.open_mainfile(filepath=str(file.resolve()), load_ui=with_screens, use_scripts=args.scripts)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].removeprefix("Error: ").rstrip(".")
         raise SceneError(f"{file} cannot be opened: {reason}.", "Give a .blend file that this Blender can read.") from None

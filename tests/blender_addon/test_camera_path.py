@@ -70,7 +70,36 @@ def test_out_and_in_again_projects_the_same(scene, tmp_path, name, fit):
     assert scene.render.resolution_x == 1280
 
 
-def test_it_is_the_camera_that_a_capture_has(scene):
+def hang_on_vertices(scene):
+    """The camera rides on vertices that only a render has where they are, in a collection of its own."""
+    cube = next(each for each in scene.objects if each.type == "MESH")
+    cube.modifiers.new("Subdivision", "SUBSURF").render_levels = 3
+    cube.modifiers.new("Wave", "WAVE")
+    scene.camera.parent, scene.camera.parent_type, scene.camera.parent_vertices = cube, "VERTEX_3", (0, 1, 2)
+    collection = bpy.data.collections.new("Rig")
+    scene.collection.children.link(collection)
+    for each in (cube, scene.camera):
+        scene.collection.objects.unlink(each)
+        collection.objects.link(each)
+
+
+def look_at_the_cube(scene):
+    cube = next(each for each in scene.objects if each.type == "MESH")
+    scene.camera.constraints.new("TRACK_TO").target = cube
+    driver = scene.camera.data.driver_add("lens").driver
+    driver.expression = "30 + frame"
+    second = scene.camera.copy()
+    scene.collection.objects.link(second)
+    second.parent = cube
+    scene.timeline_markers.new("one", frame=1).camera = scene.camera
+    scene.timeline_markers.new("two", frame=6).camera = second
+
+
+@pytest.mark.parametrize("rig", [None, hang_on_vertices, look_at_the_cube])
+def test_it_is_the_camera_that_a_capture_has(scene, rig):
+    """Though everything else is left out of the render."""
+    if rig:
+        rig(scene)
     track = read_track(scene)
     with capture(scene, UNEVEN) as captured:
         for mine, its in zip(track.cameras, captured.cameras, strict=True):
@@ -181,6 +210,7 @@ def test_reading_can_be_cancelled(scene):
 
 @pytest.fixture
 def blend(scene, tmp_path):
+    bpy.data.workspaces[0].name = "My desk"
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"), copy=True)
     bpy.ops.wm.read_factory_settings(use_empty=True)
     return tmp_path / "shot.blend"
@@ -204,6 +234,8 @@ def test_command_exports_and_imports(blend):
     assert imported["blend"] == str(blend.parent / "shot-camera.blend") and imported["camera"] == "Camera path"
     assert das_camera(blend, "--import", result["camera"])[-1]["blend"].endswith("shot-camera-2.blend")
     assert blend.read_bytes() == content
+    with bpy.data.libraries.load(imported["blend"]) as (held, _):
+        assert {"My desk"} <= set(held.workspaces) and {"Camera", "Camera path"} <= set(held.cameras)
     das_camera(imported["blend"], *SMALL, "-o", blend.parent / "again.npz")
     again, path = read_path(blend.parent / "again.npz"), read_path(blend.parent / "camera_colmap")
     assert largest_difference(*[[each.camera(index) for index in range(9)] for each in (again, path)]) < 1e-5
