@@ -45,8 +45,6 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError("--order is the order of a motion, and there is none.", "Give the motion with --motion.")
     if args.set_render_size and not args.import_path:
         raise UsageError("--set-render-size belongs to --import.", "Leave it away, or import a path.")
-    if args.motion:
-        motion(args.motion, args.count or GenerationRequest().frames)
 
 
 def _makes_a_scene(args: argparse.Namespace) -> bool:
@@ -84,6 +82,9 @@ def _read(
     scene: bpy.types.Scene, request: GenerationRequest, args: argparse.Namespace, reporter: Reporter, frames=None
 ) -> CameraTrack:
     """The scene's camera, moved where --motion says so; Ctrl-C cancels."""
+    order = args.order or "sequence"
+    if args.motion:
+        motion(args.motion, request.frames, order)  # a mistake is said before a camera is read
     stopped: list[bool] = []
     with cancelled_by_signal(lambda: stopped.append(True)):
         track = read_cameras(
@@ -91,7 +92,7 @@ def _read(
         )
     for sentence in track.notes:
         reporter.note(sentence)
-    return with_motion(track, request, args.motion, args.order or "sequence") if args.motion else track
+    return with_motion(track, request, args.motion, order) if args.motion else track
 
 
 def _save(args: argparse.Namespace, reporter: Reporter, add: Callable[[], tuple[bpy.types.Object, list[str]]]) -> None:
