@@ -10,6 +10,7 @@ import bpy
 import numpy as np
 import pytest
 
+from diffusion_as_shader.blender_addon import properties
 from diffusion_as_shader.blender_addon.commands import check
 from diffusion_as_shader.shared import cli, png
 from diffusion_as_shader.shared.errors import UsageError
@@ -112,6 +113,14 @@ def test_the_file_s_own_empty_range_blocks(blend):
     bpy.context.scene.frame_end = 1
     code, text = as_text(save(blend.parent), "--size", "96x64", "--count", "9")
     assert code == 3 and "empty or reversed" in text
+
+
+def test_a_preview_range_that_is_not_set_blocks(blend):
+    if not hasattr(bpy.types.Scene, "das"):
+        properties.register()
+    bpy.context.scene.das.range = "preview"
+    code, text = as_text(save(blend.parent), *SMALL[:4])
+    assert code == 3 and "no preview range" in text
 
 
 def test_a_range_outside_of_the_file_blocks(blend):

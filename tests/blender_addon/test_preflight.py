@@ -391,6 +391,26 @@ def test_all_that_blocks_is_told_at_once(scene):
     assert {"projection", "scene"} <= kinds(check(scene))
 
 
+def test_what_only_the_capture_finds_out_blocks_too(scene):
+    good_stage()
+    other = add_camera("Other")
+    scene.timeline_markers.new("m", frame=1).camera = scene.camera
+    job = Check(scene, properties.request_of(scene))
+    job.step()
+    other.data.type = "ORTHO"
+
+    def switch(scene, depsgraph):  # a handler of the user's, that no setting shows
+        scene.timeline_markers[0].camera = other
+
+    bpy.app.handlers.frame_change_pre.append(switch)
+    try:
+        report = job.run()
+    finally:
+        bpy.app.handlers.frame_change_pre.remove(switch)
+    assert (found(report, "scene").severity, report.measured) == ("block", None)
+    assert "Other is orthographic" in found(report, "scene").message
+
+
 def test_rigid_bodies_are_baked(scene):
     add_wall(10)
     ball = add_wall(5, width=1, height=1, name="Ball")
@@ -415,6 +435,7 @@ def test_what_cannot_be_tracked_is_named(scene):
     scene.collection.objects.link(smoke)
     untracked = found(check(scene), "untracked")
     assert untracked.severity == "warning" and "Smoke" in untracked.message and "volume" in untracked.message
+    assert "note" not in kinds(check(scene)), "not told twice"
 
 
 def test_missing_files(scene, tmp_path):
@@ -434,7 +455,7 @@ def test_missing_files(scene, tmp_path):
     (tmp_path / "other.blend").unlink()
     report = check(scene)
     assert "Paint" in found(report, "missing_images").message and "other.blend" in found(report, "missing").message
-    assert not any(finding.severity == "block" for finding in report.findings)
+    assert not any(finding.severity in ("block", "info") for finding in report.findings), "nothing blocks or is told twice"
 
 
 def test_what_the_capture_notes_is_told(scene):
