@@ -99,6 +99,35 @@ def test_more_and_more_instances(scene):
     assert "Row" in found.untracked
 
 
+def test_instances_that_are_picked_from_a_collection(scene):
+    """A cube and a ball in turn, each of which keeps its own shape and place."""
+    bpy.ops.mesh.primitive_ico_sphere_add(radius=0.1, subdivisions=1)
+    pieces = zoo.collection("Pieces", zoo.named("B ball"), zoo.cube("A cube", size=0.1))
+
+    def picked(nodes, geometry):
+        info = nodes("GeometryNodeCollectionInfo", Collection=pieces, Separate_Children=True, Reset_Children=True)
+        return nodes("GeometryNodeInstanceOnPoints", Points=nodes("GeometryNodeMeshLine", Count=4, Offset=(1, 0, 0)), Instance=info, Pick_Instance=True)
+
+    zoo.geometry_nodes(zoo.slide(zoo.cube("Row")), picked)
+    found = film(scene)
+    for name, corners in (("A cube", 8), ("B ball", 12)):
+        assert_follows(found, name, shifted)
+        assert len(found.positions(0, name)) == 2 * corners
+
+
+def test_instances_that_are_made_real(scene):
+    """Realized instances are one mesh; the topology changes when one more comes."""
+
+    def realized(nodes, geometry):
+        points = on_points(nodes, nodes("GeometryNodeMeshLine", Count=nodes.frame(), Offset=(0.5, 0, 0)))
+        return nodes("GeometryNodeRealizeInstances", Geometry=points)
+
+    zoo.geometry_nodes(zoo.slide(zoo.cube("Row")), realized)
+    found = film(scene)
+    zoo.assert_follows_or_is_named(found, "Row", shifted)
+    assert len(found.frames[-1].positions) == 72
+
+
 @pytest.mark.parametrize("kind, count", [("VERTS", 4), ("FACES", 1)])
 def test_children_on_vertices_and_faces(scene, kind, count):
     bpy.ops.mesh.primitive_plane_add(size=2)
