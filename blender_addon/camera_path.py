@@ -73,6 +73,15 @@ def read_cameras(
     return track
 
 
+def looked_at(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> float | None:
+    """How far away that is, at the frame that is shown, which lies in the middle of the camera's view; None where
+    nothing does."""
+    matrix = scene.camera.evaluated_get(depsgraph).matrix_world
+    origin, direction = matrix.translation, -matrix.col[2].to_3d().normalized()
+    hit, place, *_ = scene.ray_cast(depsgraph, origin, direction)
+    return (place - origin).length if hit else None
+
+
 def _empty(copy: bpy.types.Scene) -> None:
     """Take everything out of a scene's copy. Its cameras, and all that they hang on, are evaluated all the same, and
     nothing else is: milliseconds where a heavy scene takes minutes."""

@@ -122,6 +122,7 @@ def _write_file(content: bytes, file: Path, partial: Path) -> None:
 def _write_folder(content: dict[str, bytes], folder: Path, partial: Path) -> None:
     if folder.exists() and not (folder.is_dir() and camera_colmap.is_mine(folder)):
         raise UsageError(f"{folder} holds something else than a camera path of ours.", "Choose a new folder with -o.")
+    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
     partial.mkdir()
     try:
         for name, data in content.items():

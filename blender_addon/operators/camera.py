@@ -15,7 +15,7 @@ from ...shared.camera_motion import motion
 from ...shared.errors import DasError
 from ...shared.request import check
 from ..camera_import import add_moved_camera, add_path_camera
-from ..camera_path import frames_to_key, path_of_track, read_cameras, with_motion
+from ..camera_path import frames_to_key, looked_at, path_of_track, read_cameras, with_motion
 from ..properties import request_of
 from ..runner import runner
 
@@ -148,6 +148,7 @@ class DAS_OT_add_camera_motion(_OnACamera, bpy.types.Operator):
     order: EnumProperty(name="Order", description="How segments follow each other", items=ORDERS)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        self.distance = looked_at(context.scene, context.evaluated_depsgraph_get()) or self.distance
         return context.window_manager.invoke_props_dialog(self)
 
     def draw(self, context: bpy.types.Context) -> None:

@@ -12,7 +12,7 @@ from mathutils import Vector
 from diffusion_as_shader import blender_addon
 from diffusion_as_shader.blender_addon import properties
 from diffusion_as_shader.blender_addon.camera_import import add_moved_camera, add_path_camera
-from diffusion_as_shader.blender_addon.camera_path import frames_to_key, path_of_track, read_cameras, with_motion
+from diffusion_as_shader.blender_addon.camera_path import frames_to_key, looked_at, path_of_track, read_cameras, with_motion
 from diffusion_as_shader.blender_addon.capture.geometry import capture
 from diffusion_as_shader.blender_addon.commands import camera as command
 from diffusion_as_shader.shared import cli
@@ -196,6 +196,18 @@ def test_a_cut_is_no_place_for_a_motion_and_an_import_takes_it_out(scene):
         with_motion(track, UNEVEN, "rot y 10")
     camera, notes = add_path_camera(scene, path_of_track(track, UNEVEN))
     assert "one, two" in notes[0] and set(read_track(scene).names) == {camera.name}
+
+
+def test_how_far_away_the_middle_of_the_view_is(scene):
+    scene.camera.animation_data_clear()
+    scene.camera.location, scene.camera.rotation_euler = (0, -6, 0), (np.pi / 2, 0, 0)
+    scene.camera.scale = (2, 2, 2)
+    cube = next(each for each in scene.objects if each.type == "MESH")
+    cube.animation_data_clear()
+    cube.location = (0, 0, 0)
+    assert looked_at(scene, bpy.context.evaluated_depsgraph_get()) == pytest.approx(6 - 0.75)
+    cube.location = (0, 0, 9)
+    assert looked_at(scene, bpy.context.evaluated_depsgraph_get()) is None
 
 
 def test_reading_can_be_cancelled(scene):
