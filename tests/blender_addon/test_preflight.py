@@ -583,7 +583,16 @@ def test_a_removed_scene_is_told(scene):
         job.run()
 
 
-def test_the_mending_can_be_undone_and_explains_itself(scene):
+def test_a_mending_can_be_undone(scene):
+    good_stage()
+    scene.camera.data.type = "ORTHO"
+    bpy.ops.ed.undo_push(message="before")
+    assert bpy.ops.das.set_perspective("EXEC_DEFAULT", True, camera="Camera") == {"FINISHED"}
+    assert bpy.data.cameras["Camera"].type == "PERSP"
+    assert bpy.ops.ed.undo() == {"FINISHED"} and bpy.data.cameras["Camera"].type == "ORTHO"
+
+
+def test_every_operator_explains_itself(scene):
     for operator in CLASSES:
         assert len(operator.bl_description) > 40 and not operator.bl_description.endswith(".")
         assert "UNDO" in operator.bl_options or operator.bl_idname == "das.check_shot"
