@@ -61,6 +61,7 @@ def largest_difference(cameras, others) -> float:
 @pytest.mark.parametrize("name", FORMATS)
 def test_out_and_in_again_projects_the_same(scene, tmp_path, name, fit):
     request = msgspec.structs.replace(UNEVEN, fit=fit)
+    scene.render.pixel_aspect_y = 1.0 if fit == "crop" else 1.5
     track = read_track(scene, request)
     write_path(path_of_track(track, request), tmp_path / FORMATS[name].file, name)
     camera, notes = add_path_camera(scene, read_path(tmp_path / FORMATS[name].file), fit=fit)

@@ -47,6 +47,15 @@ def test_a_window_is_the_view_scaled_evenly_and_centred(view, fit, size):
     assert np.allclose(in_window, in_view * (factors.max() if fit == "crop" else factors.min()))
 
 
+@pytest.mark.parametrize("view", [WIDE, SHIFTED_ANAMORPHIC])
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+@pytest.mark.parametrize("size", [(720, 480), (480, 720)])
+def test_a_window_says_its_view_again(view, fit, size):
+    window = camera.fit_window(view, *size, fit)
+    again = camera.unfit_window(window, view.width, view.height, view.fx / view.fy, fit)
+    assert (again.width, again.height) == (view.width, view.height) and np.allclose(again.matrix, view.matrix)
+
+
 def test_only_a_padded_window_has_margins():
     assert camera.view_rectangle(WIDE, 720, 480, "crop") is None
     assert camera.view_rectangle(WIDE, 1280, 720, "pad") is None
