@@ -1,4 +1,4 @@
-"""The environments: .venv/backend, .venv/blender-4.5 and .venv/blender-5.2, each with the package and `das`.
+"""The environments: .venv/backend, .venv/model, .venv/blender-4.5 and .venv/blender-5.2, each with the package and `das`.
 
 Each holds a stamp that says what it was made from. It is written as "making" before anything else and as "ready"
 at the end, so an interrupted one is recognised and made anew; a folder without a stamp is not ours and stays.
@@ -23,23 +23,34 @@ from .interpreters import Interpreter, Minor, ask, find_interpreter, how_to_get
 from .steps import run_step, say
 
 STAMP = "das-environment.json"
-NO_BPY = "No matching distribution found for bpy"  # pip's words
+NO_PACKAGE = "No matching distribution found for "  # pip's words
 LOCK_WITHIN = 1800  # seconds: longer than making all environments over a slow line
 
 
 class Plan(NamedTuple):
-    """An environment to be: its room, the extra it installs, and the Pythons that will do, the best first."""
+    """An environment to be: its room, the Pythons that will do, the best first, and the extras it installs.
+
+    ``first`` is installed before them, and ``key`` is the package that some kinds of machine cannot have.
+    """
 
     name: str
     room: str
     pythons: tuple[Minor, ...]
     blender: str | None = None
+    extras: tuple[str, ...] = ()
+    first: str = ""
+    key: str = "bpy"
+    size: str = "about 300 MB"
 
 
+BACKEND_PYTHONS = ((3, 11), (3, 13), (3, 12))
+# torch alone and first: pip then takes the build that its index holds for this machine, before others' wishes count.
+MODEL = Plan("model", "backend", BACKEND_PYTHONS, None, ("backend", "model"), "torch==2.13.0", "torch", "1 to 4 GB, some minutes")
 PLANS = (
-    Plan("backend", "backend", ((3, 11), (3, 13), (3, 12))),
-    Plan("blender-4.5", "blender", ((3, 11),), "4.5.15"),
-    Plan("blender-5.2", "blender", ((3, 13),), "5.2.3"),
+    Plan("backend", "backend", BACKEND_PYTHONS),
+    MODEL,
+    Plan("blender-4.5", "blender", ((3, 11),), "4.5.15", size="about 1 GB, a minute or two"),
+    Plan("blender-5.2", "blender", ((3, 13),), "5.2.3", size="about 1 GB, a minute or two"),
 )
 
 
@@ -68,7 +79,7 @@ def make_environments(
 ) -> tuple[list[Made], list[LeftOut]]:
     """Make what is missing or stale under root/.venv, and write all of it into environments.json.
 
-    A Blender without its Python is left out; a backend without any is an InstallError. ``folder`` is DAS_HOME.
+    A Blender without its Python, or a model without torch, is left out; a backend without any is an InstallError. ``folder`` is DAS_HOME.
     """
     made, left_out = [], []
     with lock(root / ".venv"):
@@ -98,15 +109,15 @@ def make_one(root: Path, plan: Plan, test: bool) -> Made | LeftOut:
     try:
         install(root, place, plan, wanted)
     except InstallError as error:
-        if plan.blender is None or NO_BPY not in error.message:
+        if plan.name == "backend" or NO_PACKAGE + plan.key not in error.message:
             raise
-        return LeftOut(plan.name, f"there is no bpy {plan.blender} for this kind of machine.")
+        return LeftOut(plan.name, f"there is no {plan.first or f'bpy {plan.blender}'} for this kind of machine.")
     return made
 
 
 def wanted_extras(plan: Plan, stamp: dict, test: bool) -> list[str]:
     """What is to be installed: what a former run asked for stays."""
-    return sorted({plan.room, *stamp.get("extras", []), *(["test"] if test else [])})
+    return sorted({*(plan.extras or [plan.room]), *stamp.get("extras", []), *(["test"] if test else [])})
 
 
 def fingerprint(root: Path) -> str:
@@ -145,7 +156,7 @@ def no_python(plan: Plan) -> LeftOut:
     """Say why a Blender is left out; there is no going on without the backend."""
     versions = " or ".join(f"{major}.{minor}" for major, minor in plan.pythons)
     reason = f"it needs Python {versions}, and none was found that runs."
-    if plan.blender is None:
+    if plan.name == "backend":
         raise InstallError(f"The backend cannot be installed: {reason}", how_to_get(plan.pythons[0]))
     return LeftOut(plan.name, f"{reason} {how_to_get(plan.pythons[0])}")
 
@@ -173,9 +184,11 @@ def remove(place: Path) -> None:
 def install(root: Path, place: Path, plan: Plan, wanted: dict) -> None:
     """The package, editable so that the checkout is what runs, and its extras, by whatever index pip is set to use."""
     extras = ",".join(wanted["extras"])
-    size = "about 1 GB, a minute or two" if plan.blender else "about 300 MB"
-    command = [python_in(place), "-m", "pip", "install", "--disable-pip-version-check", "-e", f".[{extras}]"]
-    run_step(f"{plan.name}: packages ({extras}; {size})", command, log_of(place), root)
+    pip = [python_in(place), "-m", "pip", "install", "--disable-pip-version-check"]
+    if plan.first:
+        run_step(f"{plan.name}: {plan.first} ({plan.size})", [*pip, plan.first], log_of(place), root)
+    size = "the rest" if plan.first else plan.size
+    run_step(f"{plan.name}: packages ({extras}; {size})", [*pip, "-e", f".[{extras}]"], log_of(place), root)
     write_json(place / STAMP, {"state": "ready", **wanted})
 
 

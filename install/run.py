@@ -19,7 +19,7 @@ if not __package__:  # run as a script: its siblings are the package `install` o
     sys.path[0] = str(ROOT)
     __package__ = "install"
 
-from .environments import PLANS, LeftOut, Made, Plan, make_environments  # noqa: E402
+from .environments import MODEL, PLANS, LeftOut, Made, Plan, make_environments  # noqa: E402
 from .errors import InstallError  # noqa: E402
 from .steps import clean_environment, say, stop  # noqa: E402
 from .tests import run_tests  # noqa: E402
@@ -57,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
 
     setup = commands.add_parser("setup", parents=[blender], help="make the environments")
+    setup.add_argument("--model", action="store_true", help="the model's environment too: torch and diffusers, 1 to 4 GB")
     setup.set_defaults(run=run_setup)
 
     demo = commands.add_parser("demo", parents=[blender], help="animation to video, on the example scene or your own")
@@ -66,19 +67,26 @@ def parser() -> argparse.ArgumentParser:
 
     test = commands.add_parser("test", parents=[blender], help="all tests, in every environment")
     test.add_argument("--jobs", type=int, default=1, metavar="N", help="environments tested at once (default: 1)")
+    test.add_argument("--without-model", action="store_true", help="leave out the model's environment and its tests")
     test.add_argument("pytest", nargs="*", metavar="ARGUMENT", help="for pytest, after --")
     test.set_defaults(run=run_test)
     return whole
 
 
-def plans(args: argparse.Namespace) -> list[Plan]:
-    """The backend and the chosen Blenders, or all."""
-    return [plan for plan in PLANS if not (plan.blender and args.blender) or plan.name[8:] in args.blender]
+def plans(args: argparse.Namespace, model: bool = False) -> list[Plan]:
+    """The backend, the model's environment where it is wanted, and the chosen Blenders, or all."""
+    chosen = [plan for plan in PLANS if not (plan.blender and args.blender) or plan.name[8:] in args.blender]
+    return [plan for plan in chosen if plan is not MODEL or model]
+
+
+def has_model() -> bool:
+    """Whether a former run has made the model's environment, which is then kept up to date."""
+    return (ROOT / ".venv" / MODEL.name).exists()
 
 
 def run_setup(args: argparse.Namespace) -> int:
     """Make the environments and say where they are."""
-    made, left_out = make_environments(ROOT, plans(args))
+    made, left_out = make_environments(ROOT, plans(args, model=args.model or has_model()))
     for one in made:
         say(f"{one.name}: {one.python}")
     tell(left_out)
@@ -114,13 +122,13 @@ def demo_in(blender: Made, args: argparse.Namespace) -> int:
 
 def run_test(args: argparse.Namespace) -> int:
     """All tests in all environments; 0 only if all passed."""
-    made, left_out = make_environments(ROOT, plans(args), test=True)
+    made, left_out = make_environments(ROOT, plans(args, model=not args.without_model), test=True)
     tell(left_out)
     return run_tests(ROOT, made, args.pytest, args.jobs)
 
 
 def tell(left_out: list[LeftOut]) -> None:
-    """Say which Blenders are missing and what brings them."""
+    """Say which environments are missing and what brings them."""
     for one in left_out:
         say(f"Left out {one.name}: {one.reason}")
 

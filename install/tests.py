@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from .environments import Made
+from .environments import MODEL, Made
 from .home import register
 from .steps import LOOK_EVERY, clean_environment, say, stop
 
@@ -42,7 +42,7 @@ class TestRun:
             str(one.python), "-m", "pytest", "-rfEs", "--durations=10", f"--color={'yes' if sys.stdout.isatty() else 'no'}",
             f"--basetemp={folder / 'temp'}", f"--junitxml={self.results}", *arguments,
         ]  # fmt: skip
-        environment = {**clean_environment(), "DAS_TEST_ROOM": one.room, "DAS_HOME": str(folder / "home")}
+        environment = {**clean_environment(), "DAS_TEST_ROOM": room_to_test(one), "DAS_HOME": str(folder / "home")}
         with open(self.output, "wb") as file:
             self.child = subprocess.Popen(
                 command, cwd=root, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
@@ -64,6 +64,11 @@ class TestRun:
         if odd:
             say(f"{self.name}: pytest ended with code {self.child.returncode}")
         return counts.plus(Counts(failed=1)) if odd else counts
+
+
+def room_to_test(one: Made) -> str:
+    """Which tests an environment runs: the model's has tests of its own, and is of the backend's room otherwise."""
+    return MODEL.name if one.name == MODEL.name else one.room
 
 
 def read_counts(results: Path) -> Counts:

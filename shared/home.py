@@ -12,6 +12,7 @@ import platformdirs
 from .errors import UsageError
 
 Room = Literal["backend", "blender"]
+MODEL_ENVIRONMENT = "model"  # the name of the backend's Python that has torch
 
 
 class Environment(msgspec.Struct, frozen=True):
@@ -48,12 +49,18 @@ def log_folder() -> Path:
     return home() / "logs"
 
 
+def model_folder() -> Path:
+    """Where weights are kept; several users or machines may share one by DAS_MODELS."""
+    chosen = os.environ.get("DAS_MODELS")
+    return Path(chosen) if chosen else home() / "models"
+
+
 def environments_file() -> Path:
     return home() / "environments.json"
 
 
 def environments(room: Room) -> list[Environment]:
-    """The Pythons that serve a room and still exist, in the order of the file."""
+    """The Pythons that serve a room and still exist, in the order of the file, but one with the model before all others."""
     try:
         content = environments_file().read_bytes()
     except FileNotFoundError:
@@ -68,4 +75,5 @@ def environments(room: Room) -> list[Environment]:
         raise UsageError(
             f"{environments_file()} cannot be read: {error}.", "Delete it and run python3 install/run.py setup."
         ) from None
-    return [entry for entry in known if entry.room == room and Path(entry.python).exists()]
+    serving = [entry for entry in known if entry.room == room and Path(entry.python).exists()]
+    return sorted(serving, key=lambda entry: entry.name != MODEL_ENVIRONMENT)

@@ -1,8 +1,8 @@
 """Which tests run where, and a DAS_HOME of its own for each test.
 
-A test lives in the folder of the part it tests. tests/shared runs in every environment, tests/backend and
-tests/install in the backend's, tests/blender_addon in each Blender's. tests/end_to_end runs in each Blender's too,
-except modules that say `pytestmark = pytest.mark.backend`, which run in the backend's. What does not run in an
+A test lives in the folder of the part it tests. tests/shared runs in every environment but the model's, tests/backend
+and tests/install in the backend's, tests/model in the model's (which is the backend's with torch), tests/blender_addon
+in each Blender's. tests/end_to_end runs in each Blender's too, except modules that say `pytestmark = pytest.mark.backend`, which run in the backend's. What does not run in an
 environment is not collected there, so that `skipped` always means something.
 """
 
@@ -15,13 +15,18 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-FOLDERS = {"backend": ("shared", "install", "backend", "end_to_end"), "blender": ("shared", "blender_addon", "end_to_end")}
+FOLDERS = {
+    "backend": ("shared", "install", "backend", "end_to_end"),
+    "model": ("model",),
+    "blender": ("shared", "blender_addon", "end_to_end"),
+}
 FOR_BACKEND = re.compile(r"^pytestmark = .*pytest\.mark\.backend\b", re.MULTILINE)
 
 
 def room() -> str:
-    """'backend' or 'blender': what install/run.py says, else what this Python has."""
-    default = "blender" if importlib.util.find_spec("bpy") else "backend"
+    """'backend', 'model' or 'blender': what install/run.py says, else what this Python has."""
+    marks = {"bpy": "blender", "torch": "model"}
+    default = next((room for module, room in marks.items() if importlib.util.find_spec(module)), "backend")
     return os.environ.get("DAS_TEST_ROOM", default)
 
 

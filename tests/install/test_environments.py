@@ -29,7 +29,7 @@ import zipfile
 def build_editable(folder, config_settings=None, metadata_directory=None):
     with zipfile.ZipFile(f"{folder}/small-1-py3-none-any.whl", "w") as wheel:
         wheel.writestr("small_project.py", "")
-        wheel.writestr("small-1.dist-info/METADATA", "Metadata-Version: 2.1\\nName: small\\nVersion: 1\\nProvides-Extra: backend\\n")
+        wheel.writestr("small-1.dist-info/METADATA", "Metadata-Version: 2.1\\nName: small\\nVersion: 1\\nProvides-Extra: backend\\nProvides-Extra: model\\n")
         wheel.writestr("small-1.dist-info/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
         wheel.writestr("small-1.dist-info/RECORD", "")
     return "small-1-py3-none-any.whl"
@@ -170,3 +170,19 @@ def test_plans_are_what_pyproject_installs(checkout):
     pins = [(plan.blender, "{}.{}".format(*plan.pythons[0])) for plan in environments.PLANS if plan.blender]
     assert extras["blender"] == [f"bpy=={blender}; python_version == '{python}'" for blender, python in pins]
     assert not [one for one in extras["backend"] if one.startswith("torch")]
+    assert environments.MODEL.first in extras["model"]
+
+
+def test_the_models_environment_serves_the_backends_room_and_has_its_extras(project, tmp_path):
+    plan = environments.MODEL._replace(pythons=(HERE,), first="")
+    (made,), _ = environments.make_environments(project, [plan], test=True, folder=tmp_path)
+    assert made.entry() == {"room": "backend", "name": "model", "python": str(made.python), "blender": None}
+    assert environments.read_stamp(project / ".venv" / "model")["extras"] == ["backend", "model", "test"]
+
+
+def test_what_goes_first_is_installed_alone_and_where_it_cannot_be_had_the_model_is_left_out(project, tmp_path):
+    plan = environments.MODEL._replace(pythons=(HERE,), first="das-no-such-package==1", key="das-no-such-package")
+    made, (left_out,) = environments.make_environments(project, [plan], folder=tmp_path)
+    assert made == [] and left_out.reason == "there is no das-no-such-package==1 for this kind of machine."
+    log = (project / ".venv" / "model" / "das-install.log").read_text()
+    assert "das-no-such-package" in log and "small" not in log

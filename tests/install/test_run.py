@@ -4,6 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from diffusion_as_shader.install import run as script
 from diffusion_as_shader.install import tests as rooms
 from diffusion_as_shader.install.environments import Made
 
@@ -25,6 +28,24 @@ def test_a_missing_scene_is_said_before_anything_is_made(checkout):
 def test_wrong_usage_is_code_2(checkout):
     assert run(checkout, "demo", "--blender", "2.7").returncode == 2
     assert run(checkout).returncode == 2
+
+
+@pytest.mark.parametrize(
+    "words, stands, wanted",
+    [(["setup"], False, False), (["setup"], True, True), (["setup", "--model"], False, True), (["test"], False, True), (["test", "--without-model"], True, False)],
+)  # fmt: skip
+def test_who_gets_the_models_environment(monkeypatch, words, stands, wanted):
+    asked = []
+    monkeypatch.setattr(script, "has_model", lambda: stands)
+    monkeypatch.setattr(script, "make_environments", lambda root, plans, test=False: asked.extend(plans) or ([], []))
+    monkeypatch.setattr(script, "run_tests", lambda *ignored: 0)
+    assert script.main([*words, "--blender", "5.2"]) == 0
+    assert [plan.name for plan in asked] == ["backend", *(["model"] if wanted else []), "blender-5.2"]
+
+
+def test_the_models_environment_runs_its_own_tests():
+    assert rooms.room_to_test(Made("model", "backend", Path(sys.executable), None)) == "model"
+    assert rooms.room_to_test(HERE[0]) == "backend"
 
 
 def suite(folder: Path, **modules: str) -> Path:

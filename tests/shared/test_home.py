@@ -37,6 +37,19 @@ def test_environments_of_a_room_that_still_exist(tmp_path):
     assert [entry.blender for entry in home.environments("blender")] == ["4.5.15"]
 
 
+def test_the_environment_with_the_model_comes_first():
+    entries = [home.Environment("backend", name, sys.executable) for name in ("backend", "model", "other")]
+    home.environments_file().write_bytes(msgspec.json.encode(home.Environments(environments=entries)))
+    assert [entry.name for entry in home.environments("backend")] == ["model", "backend", "other"]
+
+
+def test_weights_lie_at_home_or_where_the_variable_says(monkeypatch, tmp_path):
+    monkeypatch.delenv("DAS_MODELS", raising=False)
+    assert home.model_folder() == home.home() / "models"
+    monkeypatch.setenv("DAS_MODELS", str(tmp_path))
+    assert home.model_folder() == tmp_path
+
+
 @pytest.mark.parametrize("content", [b"{", b'{"environments": 3}', b'{"environments": [{"room": "kitchen"}]}'])
 def test_an_unreadable_file_is_told_with_its_fix(content):
     home.environments_file().write_bytes(content)
