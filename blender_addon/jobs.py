@@ -162,7 +162,10 @@ class Job:
         strip = self._strip("tracking") if self.purpose == "preview" else None
         stacks: dict[str, Stack] = {}
         with closing(drawer), Exports(self.take, captured, self._video_fps()) as exports:
-            exports.begin()
+            for done, total in exports.begin():
+                self._report("points", done, total)
+                yield
+                self._check_stop()
             for index, frame in draw_signals(captured, self.request, drawer, self._teller("tracking"), self._stopped):
                 self.take.stack(stacks, {name: getattr(frame, name) for name in ("tracking", *SIGNAL_NAMES)})
                 self.take.write_tracking_frame(index, frame.tracking)

@@ -42,10 +42,10 @@ class Exports:
         if self._drawer:
             self._drawer.close()
 
-    def begin(self) -> None:
-        """What comes before the first frame."""
+    def begin(self) -> Iterator[tuple[int, int]]:
+        """Find the points to track, a query frame at a time: how many are done, and of how many."""
         if self._wants("tracks"):
-            self._tracks = self._point_tracks()
+            yield from self._fix_points()
 
     def add(self, index: int, seen: SignalFrame) -> Iterator[None]:
         """Each file of the next frame, whose signals are ``seen``."""
@@ -83,18 +83,18 @@ class Exports:
             self._take.write_file(f"flow/{index + 1:04d}.flo", flo.encode(flow))
             yield
 
-    def _point_tracks(self) -> PointTracks:
+    def _fix_points(self) -> Iterator[tuple[int, int]]:
         """Of a grid only the points on a surface; of chosen points all, so that they keep their numbers."""
         queries = query_points(self._request)
-        tracks = PointTracks(queries, self._captured, self._drawer)
-        missed = int((tracks.objects == 0).sum())
-        if not missed:
-            return tracks
-        if is_grid(self._request.points):
+        self._tracks = PointTracks(queries, len(self._captured.frames))
+        yield from self._tracks.fix(self._captured, self._drawer)
+        missed = int((self._tracks.objects == 0).sum())
+        if missed and is_grid(self._request.points):
             self._take.note(f"{missed} of {len(queries)} points of the grid see no surface in the first frame and are left out.")
-            return PointTracks(queries[tracks.objects > 0], self._captured, self._drawer)
-        self._take.note(f"{missed} of {len(queries)} points see no surface in their frame: they have object 0 and no track.")
-        return tracks
+            self._tracks = PointTracks(queries[self._tracks.objects > 0], len(self._captured.frames))
+            yield from self._tracks.fix(self._captured, self._drawer)
+        elif missed:
+            self._take.note(f"{missed} of {len(queries)} points see no surface in their frame: they have object 0 and no track.")
 
     def _wants(self, *names: str) -> bool:
         return not set(names).isdisjoint(self._request.write)

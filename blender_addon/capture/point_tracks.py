@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 
-import msgspec
 import numpy as np
 
 from ...shared.camera import Camera, in_view, project
@@ -16,28 +16,36 @@ from .geometry import Capture
 
 
 class PointTracks:
-    """Tracks that grow frame by frame. ``queries`` f64 [N,3] are (t, y, x); ``objects`` u16 [N] is 0 where the query
-    frame shows no surface. SceneError where no point lies on any surface.
+    """Tracks that grow frame by frame, once :meth:`fix` has come to its end. ``queries`` f64 [N,3] are (t, y, x);
+    ``objects`` u16 [N] is 0 where the query frame shows no surface.
     """
 
-    def __init__(self, queries: np.ndarray, captured: Capture, drawer: Drawer):
+    def __init__(self, queries: np.ndarray, frames: int):
+        count = len(queries)
         self.queries = queries
-        self.objects = np.zeros(len(queries), np.uint16)
+        self.objects = np.zeros(count, np.uint16)
+        self.world = np.full((frames, count, 3), np.nan, np.float32)
+        self.tracks = np.full((frames, count, 2), np.nan, np.float32)
+        self.depth = np.full((frames, count), np.nan, np.float32)
+        self.visibility = np.zeros((frames, count), bool)
         self._anchors: list[tuple[np.ndarray, Anchors]] = []
-        for time in np.unique(queries[:, 0]).astype(int):
-            chosen = np.flatnonzero(queries[:, 0] == time)
-            anchors = anchor(captured.frames[time], queries[chosen][:, [2, 1]], drawer)
+
+    def fix(self, captured: Capture, drawer: Drawer) -> Iterator[tuple[int, int]]:
+        """Fix each point to the surface that it sees, a query frame at a time: how many are done, and of how many.
+
+        SceneError where no point sees any surface.
+        """
+        times = np.unique(self.queries[:, 0]).astype(int)
+        for done, time in enumerate(times, start=1):
+            chosen = np.flatnonzero(self.queries[:, 0] == time)
+            anchors = anchor(captured.frames[time], self.queries[chosen][:, [2, 1]], drawer)
             self._anchors.append((chosen, anchors))
             self.objects[chosen] = anchors.objects
+            yield done, len(times)
         if not self.objects.any():
             raise SceneError(
                 "None of the points lies on a surface.", "Choose points that the camera sees objects at, or a finer grid."
             )
-        count = len(captured.frames)
-        self.world = np.full((count, len(queries), 3), np.nan, np.float32)
-        self.tracks = np.full((count, len(queries), 2), np.nan, np.float32)
-        self.depth = np.full((count, len(queries)), np.nan, np.float32)
-        self.visibility = np.zeros((count, len(queries)), bool)
 
     def add(self, index: int, frame: GeometryFrame, depth: np.ndarray) -> None:
         """The points in frame ``index``, of which ``depth`` f32 [H,W] is drawn."""

@@ -1,7 +1,9 @@
 """The whole way from scene to strip, a step at a time, with a real backend."""
 
 import time
+import tracemalloc
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -105,6 +107,18 @@ def test_track_prepares_a_take(scene, tmp_path):
     assert not (scene.sequence_editor and scene.sequence_editor.strips)
 
 
+def test_memory_does_not_grow_with_the_shot(scene, tmp_path):
+    """Eight times as many frames, whose signals would take 30 MB more."""
+    peaks = []
+    for frames in (9, 73):
+        request = msgspec.structs.replace(REQUEST, width=192, height=128, frames=frames, write=("depth", "flow", "tracks"), points="10x10")
+        tracemalloc.start()
+        Job(scene, request, tmp_path / str(frames), "track").run()
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 3e6
+
+
 def test_cancel_in_mid_generation_keeps_what_has_arrived(scene, backend, tmp_path):
     job = Job(scene, REQUEST, tmp_path / "take", strip_scene=scene)
     frames = tmp_path / "take" / "frames"
@@ -143,8 +157,6 @@ def test_a_scene_that_cannot_be_used_leaves_no_take(scene, tmp_path):
 
 
 def test_an_image_of_another_size_is_said_before_anything_is_captured(scene, tmp_path):
-    import msgspec
-
     from diffusion_as_shader.shared.request import FirstFrame
 
     BlenderImages().write(tmp_path / "small.png", np.zeros((8, 8, 3), np.uint8))

@@ -31,8 +31,14 @@ def drawer(request):
     made.close()
 
 
+def fixed(captured, request, drawer) -> PointTracks:
+    tracks = PointTracks(query_points(request), len(captured.frames))
+    assert list(tracks.fix(captured, drawer)) == [(1, 1)]
+    return tracks
+
+
 def tracked(captured, request, drawer) -> PointTracks:
-    tracks = PointTracks(query_points(request), captured, drawer)
+    tracks = fixed(captured, request, drawer)
     for index, seen in draw_signals(captured, request, drawer):
         tracks.add(index, captured.frames[index], seen.depth)
     return tracks
@@ -109,7 +115,7 @@ def test_tracks_agree_with_flow_depth_and_mattes_on_a_real_scene(shared_data):
     drawer = choose_drawer()[0]
     compared = 0
     with capture(scene, request) as captured:
-        tracks = PointTracks(query_points(request), captured, drawer)
+        tracks = fixed(captured, request, drawer)
         steps = []
         for index, seen in draw_signals(captured, request, drawer):
             frame = captured.frames[index]
