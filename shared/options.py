@@ -11,7 +11,26 @@ import msgspec
 
 from .errors import UsageError
 from .points import FORMS, is_grid
-from .request import Background, FirstFrame, Fit, GenerationRequest, Hidden, Percentiles, Written, check
+from .request import (
+    Background,
+    FirstFrame,
+    Fit,
+    GenerationRequest,
+    Guidance,
+    Hidden,
+    ImageLatentScale,
+    Percentiles,
+    Quality,
+    Scheduler,
+    TrackingRange,
+    Written,
+    check,
+)
+
+MODEL_FIELDS = (
+    *("steps", "guidance", "guidance_scale", "scheduler", "tracking_range"),
+    *("image_latent_scale", "weights", "quality", "memory_plan"),
+)
 
 
 def add_capture_options(command: argparse.ArgumentParser) -> None:
@@ -43,6 +62,19 @@ def add_generation_options(command: argparse.ArgumentParser) -> None:
     group.add_argument("--prompt", metavar="TEXT", help="what the video shows")
     group.add_argument("--negative-prompt", metavar="TEXT", help="what it must not show")
     group.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same video")
+    _add_model_options(command.add_argument_group("generation with --engine das"))
+
+
+def _add_model_options(group) -> None:
+    group.add_argument("--weights", metavar="FOLDER|ID", help="the model's weights: a folder or owner/name[@revision] (default: the published ones)")
+    group.add_argument("--steps", type=int, metavar="N", help="denoising steps (default: 50)")
+    group.add_argument("--guidance", choices=get_args(Guidance), help="how strongly the prompt leads, step by step (default: dynamic, rising)")
+    group.add_argument("--guidance-scale", type=float, metavar="S", help="how strongly at most (default: 6)")
+    group.add_argument("--scheduler", choices=get_args(Scheduler), help="the sampler (default: dpm)")
+    group.add_argument("--quality", choices=get_args(Quality), help="draft is faster and less exact (default: balanced)")
+    group.add_argument("--plan", dest="memory_plan", metavar="NAME", help="how memory is used; das doctor names the plans (default: auto)")
+    group.add_argument("--tracking-range", choices=get_args(TrackingRange), help="range of the tracking video in the model (default: signed, -1..1)")
+    group.add_argument("--image-latent-scale", choices=get_args(ImageLatentScale), help="how the first frame's latents are scaled (default: auto)")
 
 
 def changed(request: GenerationRequest, args: argparse.Namespace) -> GenerationRequest:
@@ -56,7 +88,7 @@ def changed(request: GenerationRequest, args: argparse.Namespace) -> GenerationR
 def changes(args: argparse.Namespace) -> dict:
     """The request's fields that were given on the command line."""
     given = {name: value for name, value in vars(args).items() if value is not None}
-    same = ("fit", "hidden", "percentiles", "background", "engine", "prompt", "negative_prompt", "seed")
+    same = ("fit", "hidden", "percentiles", "background", "engine", "prompt", "negative_prompt", "seed", *MODEL_FIELDS)
     fields = {name: given[name] for name in same if name in given}
     if "frames" in given:
         fields["start"], fields["end"] = parse_range(given["frames"])
@@ -70,6 +102,8 @@ def changes(args: argparse.Namespace) -> dict:
         fields["write"] = parse_write(given["write"])
     if "points" in given:
         fields["points"] = parse_points(given["points"])
+    if "weights" in given:
+        fields["weights"] = parse_weights(given["weights"])
     return fields
 
 
@@ -125,3 +159,8 @@ def parse_points(text: str) -> str:
     if not Path(text).is_file():
         raise UsageError(f"'{text}' is no grid of points, and there is no such file.", f"Give {FORMS}.")
     return str(Path(text).resolve())
+
+
+def parse_weights(text: str) -> str:
+    """A folder as its whole path, for the backend stands elsewhere; a hub id as it is."""
+    return str(Path(text).resolve()) if Path(text).is_dir() else text

@@ -14,6 +14,8 @@ MODEL_SIZE = (720, 480)
 MAX_PROMPT_CHARACTERS = 4000
 MAX_SIDE = 4096
 MAX_FRAMES = 1025
+MAX_STEPS = 1000
+MAX_GUIDANCE_SCALE = 100.0
 
 Task = Literal["mesh_to_video", "camera_control", "object_manipulation", "motion_transfer"]
 Fit = Literal["crop", "pad"]
@@ -22,6 +24,11 @@ Percentiles = Literal["visible", "vertices"]
 Background = Literal["black", "world"]
 Written = Literal["video", "coordinates", "depth", "mattes", "flow", "tracks"]
 FirstFrameSource = Literal["render", "workbench", "cycles", "file"]
+Guidance = Literal["dynamic", "constant", "reference"]
+Scheduler = Literal["dpm", "ddim"]
+TrackingRange = Literal["signed", "unsigned"]
+ImageLatentScale = Literal["auto", "mul", "div"]
+Quality = Literal["draft", "balanced", "final"]
 
 
 class FirstFrame(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
@@ -38,7 +45,9 @@ class GenerationRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
     ``start`` and ``end`` are scene frames, inclusive (``A:B``), and may be fractional; ``frames`` results
     are sampled evenly over them (see :mod:`timeline`). ``width`` and ``height`` are the window in pixels.
     ``write`` names the files for other tools that a capture writes beside its take (docs/signals.md), ``points``
-    what its tracks follow (:mod:`points`).
+    what its tracks follow (:mod:`points`). From ``steps`` on, the fields are those of the model alone: ``weights`` is a
+    folder or a hub id (``owner/name``, or ``owner/name@revision``), empty for the published ones; ``memory_plan`` one of
+    `das doctor`'s. docs/model.md says what each does.
     """
 
     task: Task = "mesh_to_video"
@@ -59,6 +68,15 @@ class GenerationRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
     write: tuple[Written, ...] = ()
     points: str = "50x50"
     background: Background = "black"  # world: colours of a sphere at infinity, so that a panning camera moves the sky
+    steps: int = 50
+    guidance: Guidance = "dynamic"
+    guidance_scale: float = 6.0
+    scheduler: Scheduler = "dpm"
+    tracking_range: TrackingRange = "signed"  # unsigned: 0..1, as the reference's inference gives it to a model trained in -1..1
+    image_latent_scale: ImageLatentScale = "auto"
+    weights: str = ""
+    quality: Quality = "balanced"
+    memory_plan: str = "auto"
 
 
 def check(request: GenerationRequest) -> GenerationRequest:
@@ -67,6 +85,7 @@ def check(request: GenerationRequest) -> GenerationRequest:
     _check_size(request)
     _check_words(request)
     _check_first_frame(request.first_frame)
+    _check_sampling(request)
     return request
 
 
@@ -114,3 +133,15 @@ def _check_first_frame(first_frame: FirstFrame) -> None:
         raise UsageError("The first frame comes from a file but no path is given.", "Choose an image file.")
     if first_frame.samples < 0:
         raise UsageError("The first frame's sample count is negative.", "Use 0 for the scene's own, or a positive number.")
+
+
+def _check_sampling(request: GenerationRequest) -> None:
+    if not 1 <= request.steps <= MAX_STEPS:
+        raise UsageError(f"{request.steps} denoising steps are not possible.", f"Choose from 1 to {MAX_STEPS}, for example 50.")
+    if not 0 <= request.guidance_scale <= MAX_GUIDANCE_SCALE:
+        raise UsageError(
+            f"A guidance scale of {request.guidance_scale:g} is not possible.",
+            f"Choose from 0 to {MAX_GUIDANCE_SCALE:g}, for example 6; 1 with constant guidance switches it off.",
+        )
+    if not request.memory_plan.replace("-", "").isalnum():
+        raise UsageError(f"'{request.memory_plan}' is no memory plan.", "Use auto, or one that das doctor names.")

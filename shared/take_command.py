@@ -19,7 +19,7 @@ from .report import Reporter
 from .request import GenerationRequest, check
 from .take import Images, Take
 
-GENERATION_FIELDS = {"engine", "prompt", "negative_prompt", "seed"}
+GENERATION_FIELDS = {"engine", "prompt", "negative_prompt", "seed", *options.MODEL_FIELDS}
 PATIENCE = 0.2  # seconds that one look for events may wait
 SECONDS_BETWEEN_LOOKS = 0.05
 

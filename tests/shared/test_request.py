@@ -33,6 +33,11 @@ def test_the_default_request_is_the_models():
         {"engine": "../das"},
         {"first_frame": FirstFrame(source="file")},
         {"first_frame": FirstFrame(source="cycles", samples=-1)},
+        {"steps": 0},
+        {"steps": 1001},
+        {"guidance_scale": -1},
+        {"guidance_scale": float("nan")},
+        {"memory_plan": "../plan"},
     ],
     ids=lambda change: ",".join(change),
 )
