@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 import numpy as np
 
@@ -11,6 +13,8 @@ from .instances import Instance
 from .untracked import Untracked
 
 MAX_OBJECTS = np.iinfo(np.uint16).max
+COUNTED_ANEW = "counted anew"
+NO_NUMBER = 2**31 - 1  # what Blender fills a persistent_id with
 NO_EXTRA = np.zeros(0, np.int32)
 
 
@@ -30,14 +34,16 @@ class Assembly:
         self.untracked: dict[Untracked, None] = {}
         self._numbers: dict[Key, int] = {}
         self._first: dict[Key, Instance] | None = None
+        self._counts: dict[Key, int] | None = None
         self._surfaces: dict[Key, FirstSurface] = {}
         self._latest: _Followed | None = None
 
     def add(self, instances: list[Instance]) -> tuple[np.ndarray, Layout]:
         """World positions f32 [V,3] and the layout, which is the previous frame's object where nothing changed."""
+        instances = self._renumbered(instances)
         if self._first is None:
             self._first = {each.key: each for each in instances}
-        made_of = [(each.key, each.topology.number, each.holdout, each.looks) for each in instances]
+        made_of = [(each.key, each.topology.number, each.holdout, each.looks, each.mirrored) for each in instances]
         if self._latest is None or self._latest.made_of != made_of:
             self._latest = self._lay_out(instances, made_of)
         positions = []
@@ -52,13 +58,30 @@ class Assembly:
             return [f"More than {MAX_OBJECTS} instances: the last ones share one object number."]
         return []
 
+    def _renumbered(self, instances: list[Instance]) -> list[Instance]:
+        """Instances of a group that is counted 0, 1, 2 ... and has become smaller get keys of their own: nobody knows
+        which of them are gone, unless their points have an ``id``."""
+        counts = _plain_counts(instances)
+        if self._counts is None:
+            self._counts = counts
+        shrunk = {group for group, count in counts.items() if count < self._counts.get(group, 0)}
+        if not shrunk:
+            return instances
+        return [
+            msgspec.structs.replace(each, key=(*each.key, COUNTED_ANEW, *gone))
+            if (gone := [counts[group] for group, _ in _groups(each.key) if group in shrunk])
+            else each
+            for each in instances
+        ]
+
     def _lay_out(self, instances: list[Instance], made_of: list[tuple]) -> _Followed:
         followed = [self._follow(each) for each in instances]
         starts = np.cumsum([0, *(len(each.rest) for each in followed)]).tolist()
         shown = [_shown(each) for each in instances]
+        turned = [each.triangles[:, ::-1] if one.mirrored else each.triangles for one, each in zip(instances, followed)]
         layout = Layout(
             [Part(each.key, each.topology.number, *span) for each, span in zip(instances, zip(starts, starts[1:]))],
-            triangles=_join([each.triangles[keep] + start for each, keep, start in zip(followed, shown, starts)], np.int32, 3),
+            triangles=_join([each[keep] + start for each, keep, start in zip(turned, shown, starts)], np.int32, 3),
             rest=_join([each.rest for each in followed], np.float32, 3),
             tracked=_join([each.tracked for each in followed], bool),
             objects=_join([np.full(len(rest.rest), self._number(each), np.uint16) for each, rest in zip(instances, followed)], np.uint16),
@@ -77,10 +100,14 @@ class Assembly:
                 self.untracked[Untracked(instance.name, reason)] = None
             return Followed(instance.positions, np.zeros(count, bool), triangles, NO_EXTRA)
         followed = surface.follow(instance.topology.identity, triangles)
+        if not (followed.tracked.all() or instance.holdout):
+            self.untracked[Untracked(instance.name, "some of its surface is not there in the first frame; black")] = None
         return msgspec.structs.replace(followed, tracked=followed.tracked & (not instance.holdout))
 
     def _surface(self, instance: Instance, first: Instance | None) -> tuple[FirstSurface | None, str]:
         """The first frame's surface of an instance whose topology has changed, or why there is none to follow."""
+        if first is None and COUNTED_ANEW in instance.key[2:]:
+            return None, "its instances are counted anew as they become fewer and their points have no id; black"
         if first is None:
             return None, "it is not there in the first frame; black"
         own, identity = first.topology.identity, instance.topology.identity
@@ -98,6 +125,22 @@ class Assembly:
             self.object_names.append(instance.name)
             self._numbers[instance.key] = len(self.object_names)
         return min(self._numbers[instance.key], MAX_OBJECTS)
+
+
+def _plain_counts(instances: list[Instance]) -> dict[tuple, int]:
+    """The sizes of the groups of instances that are counted 0, 1, 2 ... without a gap."""
+    numbers: dict[tuple, set[int]] = {}
+    for each in instances:
+        for group, number in _groups(each.key):
+            numbers.setdefault(group, set()).add(number)
+    return {group: len(found) for group, found in numbers.items() if max(found) == len(found) - 1}
+
+
+def _groups(key: Key) -> Iterator[tuple[tuple, int]]:
+    """For each number in an instance's key: who shares all the rest of the key, and the number."""
+    for place in range(2, len(key)):
+        if key[place] != NO_NUMBER:
+            yield (place, *key[:place], *key[place + 1 :]), key[place]
 
 
 def _shown(instance: Instance) -> np.ndarray | slice:

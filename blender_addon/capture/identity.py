@@ -20,21 +20,32 @@ RESHAPING = {
     "ARRAY", "BEVEL", "BOOLEAN", "BUILD", "DECIMATE", "EDGE_SPLIT", "EXPLODE", "MASK", "MIRROR", "NODES", "SCREW",
     "TRIANGULATE", "WELD", "WIREFRAME",
 }  # fmt: skip
+SAME = 0.05  # of the surface's size in rest space: by less, a vertex has not become another
+EXACT = 1e-5  # the same where vertices were cut, whose rim slides along the surface
 FAR = 0.03  # of the surface's size in rest space: farther away a vertex was made by a modifier, not carried along
 OFF = 0.01  # of the same size: nearer, a triangle lies on the first surface, however it is turned
 TURNED = 0.3  # cosine between a triangle and the first surface below which it is another surface, such as a cut's
+TURNED_OVER = -0.9  # the same where a triangle is inside out, as the copies that a Mirror makes are in rest space
+RIM = 0.003  # of the same size: how far from the first surface a guessed vertex may lie
 ROUNDS = 8  # vertices that a modifier made without a rest position lie at most so many edges from one that has it
 
 
 class Identity(msgspec.Struct):
-    """A mesh's attribute as it is stored, and its ``values``: i32 [V] for ``id``, f32 [V,3] for ``rest_position``."""
+    """A mesh's attribute: ``values`` i32 [V] for ``id``, f32 [V,3] for ``rest_position``, which is ``guessed`` (bool
+    [V]) from the neighbours where vertices had none."""
 
     kind: str
-    stored: np.ndarray
     values: np.ndarray
+    guessed: np.ndarray | None = None
 
     def same_as(self, other: Identity | None) -> bool:
-        return other is not None and self.kind == other.kind and np.array_equal(self.stored, other.stored)
+        """Are these the same vertices? A Bevel that bends along moves rest positions a little, which changes nobody."""
+        if other is None or self.kind != other.kind or len(self.values) != len(other.values):
+            return False
+        if self.kind == NAME or not len(self.values):
+            return np.array_equal(self.values, other.values)
+        near = SAME if self.guessed is None and other.guessed is None else EXACT
+        return np.abs(self.values - other.values).max() <= near * np.ptp(self.values, axis=0).max()
 
 
 class Followed(msgspec.Struct):
@@ -51,14 +62,15 @@ def read_identity(mesh: bpy.types.Mesh, local: np.ndarray) -> Identity | None:
     """The identity of a mesh with vertices at ``local`` f32 [V,3]."""
     stored = _stored(mesh, NAME, "INT", np.empty(len(local), np.int32))
     if stored is not None and len(np.unique(stored)) == len(stored):
-        return Identity(NAME, stored, stored)
+        return Identity(NAME, stored)
     stored = _stored(mesh, REST, "FLOAT_VECTOR", np.empty((len(local), 3), np.float32))
     if stored is None:
         return None
     missing = ~stored.any(axis=1)
-    if not missing.any():
-        return Identity(REST, stored, stored)
-    return Identity(REST, stored, completed(stored, local, missing | borrowed(stored, local), _edges(mesh)))
+    if missing.sum() < 2:  # one may lie at the origin by right; a cut makes three or more
+        return Identity(REST, stored)
+    missing |= borrowed(stored, local)
+    return Identity(REST, completed(stored, local, missing, _edges(mesh)), missing)
 
 
 def _stored(mesh: bpy.types.Mesh, name: str, kind: str, values: np.ndarray) -> np.ndarray | None:
@@ -137,7 +149,7 @@ class FirstSurface:
 
     def follow(self, identity: Identity, triangles: np.ndarray) -> Followed:
         """Where the vertices of a later mesh, of the same kind of identity, were."""
-        rest, tracked = self._by_name(identity.values) if identity.kind == NAME else self._by_rest(identity.values)
+        rest, tracked = self._by_name(identity.values) if identity.kind == NAME else self._by_rest(identity)
         followed = Followed(rest, tracked, triangles, np.zeros(0, np.int32))
         return followed if identity.kind == NAME else self._without_cuts(followed, identity.values)
 
@@ -155,8 +167,11 @@ class FirstSurface:
         if len(self._solid):
             self._tree = BVHTree.FromPolygons(values.tolist(), self._solid.tolist(), all_triangles=True)
 
-    def _by_rest(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _by_rest(self, identity: Identity) -> tuple[np.ndarray, np.ndarray]:
+        values = identity.values
         places, _, faces, found = self._nearest(values)
+        if identity.guessed is not None:  # the rim of a cut lies on the surface; its depth does not, however near
+            found &= ~identity.guessed | (np.linalg.norm(places - values, axis=1) <= RIM * self._size)
         rest = np.zeros((len(values), 3), np.float32)
         if found.any():
             corners = self._solid[faces[found]]
@@ -175,7 +190,8 @@ class FirstSurface:
         middles = corners.mean(axis=1)
         places, near, _, found = self._nearest(middles)
         off = np.linalg.norm(places - middles, axis=1) > OFF * self._size
-        cut = whole[~found | (off & (np.einsum("nk,nk->n", normals, near) < TURNED))]
+        facing = np.einsum("nk,nk->n", normals, near)
+        cut = whole[~found | (off & (facing < TURNED)) | (facing < TURNED_OVER)]
         return _parted(followed, cut) if len(cut) else followed
 
     def _nearest(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -197,9 +213,11 @@ def _parted(followed: Followed, cut: np.ndarray) -> Followed:
     triangles, count = followed.triangles.copy(), len(followed.rest)
     extra, number = np.unique(triangles[cut], return_inverse=True)
     triangles[cut] = count + number.reshape(-1, 3)
+    shared = np.zeros(count, bool)
+    shared[triangles[triangles < count]] = True  # corners of other triangles too
     return Followed(
         np.concatenate([followed.rest, followed.rest[extra]]),
-        np.concatenate([followed.tracked, np.zeros(len(extra), bool)]),
+        np.concatenate([followed.tracked & shared, np.zeros(len(extra), bool)]),
         triangles,
         extra,
     )

@@ -52,7 +52,7 @@ def _corners(mesh: bpy.types.Mesh) -> np.ndarray:
 
 class Instance(msgspec.Struct):
     """One rendered instance of a mesh: world positions f32 [V,3]; a holdout hides but shows nothing.
-    ``looks`` is the look of each material that its triangles number."""
+    ``looks`` is the look of each material that its triangles number; a ``mirrored`` one's triangles turn the other way."""
 
     key: Key
     name: str
@@ -60,6 +60,7 @@ class Instance(msgspec.Struct):
     topology: Topology
     holdout: bool
     looks: tuple[Look, ...]
+    mirrored: bool
 
 
 class InstanceReader:
@@ -74,9 +75,10 @@ class InstanceReader:
         self._looks = Looks(engine)
         self._looked: dict[Key, tuple[Look, ...]] = {}
         self.untracked: dict[Untracked, None] = {}
-        self._first: dict[Key, Topology] = {}
-        self._latest: dict[Key, Topology] = {}
         self._numbers = itertools.count()
+        self._first: dict[str, list[Topology]] | None = None
+        self._before: dict[str, list[Topology]] = {}
+        self._now: dict[str, list[Topology]] = {}
 
     def read(self, depsgraph: bpy.types.Depsgraph) -> list[Instance]:
         """All mesh-like instances that the camera would see rendered, in the depsgraph's order.
@@ -87,24 +89,33 @@ class InstanceReader:
         self._looks.next_frame()
         for entry in depsgraph.object_instances:
             thing = entry.object
-            if not entry.show_self or not thing.visible_camera:
+            if not entry.show_self or not self._seen(thing, layer):
                 continue
-            if thing.type != "MESH":
-                self._miss(thing, why_object(thing))
-                continue
-            if self.engine == "CYCLES" and thing.is_shadow_catcher:
-                self._miss(thing, "a shadow catcher shows shadows only")
-                continue
-            key = _key(entry, thing)
             pointer = thing.data.as_pointer()
             if pointer not in meshes:
-                meshes[pointer] = self._mesh(key, thing.data)
+                meshes[pointer] = self._mesh(thing)
             local, topology = meshes[pointer]
             if len(topology.triangles):
+                key, matrix = _key(entry, thing), entry.matrix_world
                 looks = self._look_at(key, thing)
                 holdout = thing.holdout_get(view_layer=layer) or set(looks) == {"holdout"}
-                instances.append(Instance(key, key[0], _transform(local, entry.matrix_world), topology, holdout, looks))
+                positions, mirrored = _transform(local, matrix), matrix.is_negative
+                instances.append(Instance(key, key[0], positions, topology, holdout, looks, mirrored))
+        self._first = self._first or self._now
+        self._before, self._now = self._now, {}
         return instances
+
+    def _seen(self, thing: bpy.types.Object, layer: bpy.types.ViewLayer) -> bool:
+        """Is it a mesh whose surface the camera sees?"""
+        if not thing.visible_camera:
+            return False
+        if thing.type != "MESH":
+            self._miss(thing, why_object(thing))
+            return False
+        if self.engine == "CYCLES" and thing.is_shadow_catcher:
+            self._miss(thing, "a shadow catcher shows shadows only")
+            return False
+        return not (self.engine == "CYCLES" and thing.indirect_only_get(view_layer=layer))
 
     def _look_at(self, key: Key, thing: bpy.types.Object) -> tuple[Look, ...]:
         looks = self._looks.of(thing)
@@ -118,17 +129,21 @@ class InstanceReader:
         if reason:
             self.untracked[Untracked(thing.name_full, reason)] = None
 
-    def _mesh(self, key: Key, mesh: bpy.types.Mesh) -> tuple[np.ndarray, Topology]:
+    def _mesh(self, thing: bpy.types.Object) -> tuple[np.ndarray, Topology]:
+        """Local positions f32 [V,3] and the topology: one that an object of this name had a frame ago or in the first
+        frame, else a new one. Instances come and go, so none of them can be the one to remember it by."""
+        mesh, name = thing.data, thing.name_full
         local = np.empty((len(mesh.vertices), 3), np.float32)
         mesh.attributes["position"].data.foreach_get("vector", local.reshape(-1))  # vertices.co is 20 times slower
         corners, identity = _corners(mesh), read_identity(mesh, local)
-        for known in (self._latest.get(key), self._first.get(key)):
-            if known and known.fits(mesh, corners, identity):
-                self._latest[key] = known
-                return local, known
-        self._latest[key] = Topology(next(self._numbers), mesh, corners, identity)
-        self._first.setdefault(key, self._latest[key])
-        return local, self._latest[key]
+        for known in (*self._now.get(name, ()), *self._before.get(name, ()), *(self._first or {}).get(name, ())):
+            if known.fits(mesh, corners, identity):
+                break
+        else:
+            known = Topology(next(self._numbers), mesh, corners, identity)
+        if known not in self._now.setdefault(name, []):
+            self._now[name].append(known)
+        return local, known
 
 
 def _key(entry: bpy.types.DepsgraphObjectInstance, thing: bpy.types.Object) -> Key:

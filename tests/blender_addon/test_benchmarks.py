@@ -11,7 +11,8 @@ bpy = pytest.importorskip("bpy")
 import numpy as np  # noqa: E402
 
 from diffusion_as_shader.blender_addon.benchmark_scene import build_benchmark_scene  # noqa: E402
-from diffusion_as_shader.blender_addon.commands import benchmark_tracking  # noqa: E402
+from diffusion_as_shader.blender_addon.capture.draw import choose_drawer  # noqa: E402
+from diffusion_as_shader.blender_addon.commands import benchmark_sizes, benchmark_tracking  # noqa: E402
 from diffusion_as_shader.blender_addon.commands.benchmark_projection import compare  # noqa: E402
 from diffusion_as_shader.blender_addon.example_scene import build_example_scene  # noqa: E402
 from diffusion_as_shader.blender_addon.flat_light import light_flatly  # noqa: E402
@@ -54,7 +55,8 @@ def test_the_plain_python_loop_makes_the_same_colours():
     assert np.allclose(benchmark_tracking.colour_plainly(points.tolist(), camera, scale), expected, atol=1e-6)
 
 
-def test_tracking_reports_every_figure_and_never_fails_on_time(empty_file):
+def test_tracking_reports_every_figure_and_never_fails_on_time(empty_file, monkeypatch):
+    monkeypatch.setattr(benchmark_sizes, "SIZES", (1_000,))
     out = io.StringIO()
     args = argparse.Namespace(file=None, size="96x64", count=9, frames="1:9")
     assert benchmark_tracking.run(args, JsonReporter(out, io.StringIO())) == 0
@@ -64,6 +66,15 @@ def test_tracking_reports_every_figure_and_never_fails_on_time(empty_file):
     for name in ("capture", "bare_loop", "drawing", "reference", "capture_ratio", "drawing_ratio"):
         assert figures[name] > 0
     assert next(line for line in results if "colouring_ratio" in line)["colouring_ratio"] > 1
+
+
+def test_memory_grows_with_a_frame_and_not_with_the_shot(empty_file):
+    drawer, _ = choose_drawer()
+    small, larger = (benchmark_sizes.measure_size(size, drawer, repeats=1) for size in (2_000, 20_000))
+    for sized in (small, larger):
+        short, long = sized.memory  # of 9 and of 33 frames
+        assert long < 1.15 * short
+    assert larger.memory[0] > small.memory[0] and larger.capture > small.capture
 
 
 def test_flat_light_gives_every_surface_its_own_colour(empty_file, tmp_path):
