@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Callable
+from contextlib import contextmanager
+from typing import Callable, Iterator
 
 import bpy
 
@@ -23,13 +24,25 @@ def visit_render(copy: RenderCopy, visit: Visit) -> None:
     bpy.utils.register_class(engine)
     try:
         copy.scene.render.engine = ENGINE_ID
-        copy.render()
+        with _without_grease_pencil(copy.scene):
+            copy.render()
     finally:
         bpy.utils.unregister_class(engine)
     if outcome.error:
         raise outcome.error
     if not outcome.called:
         raise SceneError("Blender rendered the scene without calling the capture.", "Check that the scene renders with F12.")
+
+
+@contextmanager
+def _without_grease_pencil(scene: bpy.types.Scene) -> Iterator[None]:
+    """Blender would draw it over any engine's picture, and take the gpu context away."""
+    layers = [layer for layer in scene.view_layers if layer.use_grease_pencil]
+    for layer in layers:
+        layer.use_grease_pencil = False
+    yield
+    for layer in layers:
+        layer.use_grease_pencil = True
 
 
 class _Outcome:

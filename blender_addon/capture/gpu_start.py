@@ -9,12 +9,12 @@ ANSWER = "the gpu module draws"
 
 
 def start_gpu() -> None:
-    """Nothing in a window; in the background ``gpu.init`` or, before it existed (4.5), a tiny Workbench render."""
-    if not bpy.app.background:
-        return
-    if hasattr(gpu, "init"):
-        gpu.init()
-    else:
+    """Nothing in a window; in the background a tiny Workbench render, which leaves a gpu context behind.
+
+    ``gpu.init`` (5.0 and later) does that too, but after a render with grease pencil, which takes the context away, it
+    ends the process.
+    """
+    if bpy.app.background:
         _render_something()
 
 

@@ -197,3 +197,16 @@ def _position_material() -> bpy.types.Material:
     links.new(shift.outputs[0], emission.inputs["Color"])
     links.new(emission.outputs[0], output.inputs["Surface"])
     return material
+
+
+def test_drawing_after_a_render_with_grease_pencil():
+    """Such a render takes the gpu context away where there is no window."""
+    scene = moving_cube()
+    bpy.ops.object.grease_pencil_add(type="STROKE")
+    scene.render.engine = "CYCLES"
+    scene.cycles.samples, scene.render.resolution_x, scene.render.resolution_y = 1, 16, 16
+    with capture(scene, REQUEST) as captured:
+        bpy.ops.render.render()
+        drawer, _ = choose_drawer()
+        assert drawer.draw(captured.frames[0]).tracked.any()
+        drawer.close()
