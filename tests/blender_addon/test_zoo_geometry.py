@@ -90,7 +90,8 @@ def test_a_camera_on_a_moving_object(scene):
 
 
 def test_collections_of_a_view_layer(scene):
-    """Excluded: not there; indirect only: not seen by the camera; holdout: hides and is black."""
+    """Excluded: not there; indirect only (Cycles): not seen by the camera; holdout: hides and is black."""
+    scene.render.engine = "CYCLES"
     for name in ("exclude", "indirect_only", "holdout", "hide_render", "plain"):
         made = zoo.collection(name, zoo.cube(f"In {name}"), into=scene.collection)
         layer = scene.view_layers[0].layer_collection.children[name]
