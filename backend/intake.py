@@ -41,6 +41,8 @@ def _check_engine(request: GenerationRequest, infos: list[EngineInfo]) -> None:
     if engine is None:
         names = ", ".join(entry.name for entry in infos if entry.available) or "none"
         raise UsageError(f"The backend has no engine {request.engine}.", f"Choose another with --engine: {names}.")
+    if request.weights:
+        return  # the engine judges by these weights, once it has looked at them
     if not engine.available:
         raise UsageError(f"The engine {engine.name} cannot be used: {engine.reason}", engine.fix)
     if engine.frames and request.frames not in engine.frames:

@@ -26,6 +26,7 @@ from .pace import Pace
 from .spool import JobFolder
 
 SECONDS_BETWEEN_LOOKS = 0.02
+SECONDS_IDLE = 600.0  # after which the engine's memory is given back; the variable DAS_IDLE_SECONDS sets another time
 LIBRARIES = ("diffusion_as_shader", "numpy", "torch", "diffusers")
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,10 @@ class Worker:
 
     def serve(self) -> None:
         self._send(messages.Ready(pid=os.getpid(), engines=engines.engine_infos()))
+        idle = float(os.environ.get("DAS_IDLE_SECONDS", SECONDS_IDLE))
         while True:
+            if not self._socket.poll(idle * 1000):
+                self._release()
             message = wire.decode(self._socket.recv_multipart(copy=False), messages.ToWorker)
             if isinstance(message, messages.Work):
                 self._send(self._run(message))
@@ -124,10 +128,16 @@ class Worker:
     def _load(self, request) -> engines.Engine:
         """The engine, made once and kept while jobs ask for the same."""
         if self._engine is None or self._engine.name != request.engine:
-            self._engine = None  # frees what it held before the next one loads
+            self._release()
             self._engine = engines.make_engine(request.engine)
         self._engine.load(request)
         return self._engine
+
+    def _release(self) -> None:
+        """Let go of the engine and of all that it holds."""
+        if self._engine is not None:
+            self._engine.release()
+        self._engine = None
 
     def _report(self, pace: Pace, event: engines.Progress) -> None:
         eta = pace.eta(event.phase, event.step, event.total)

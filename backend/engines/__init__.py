@@ -18,7 +18,7 @@ from ...shared.errors import DasError
 from ...shared.messages import EngineInfo
 from ...shared.request import GenerationRequest
 
-TABLE = {"projection": ".projection:ProjectionEngine"}
+TABLE = {"projection": ".projection:ProjectionEngine", "das": ".das:DasEngine"}
 # Engines that are not ours, and those of the tests: name=module:Class, separated by commas.
 EXTRA_ENGINES = "DAS_EXTRA_ENGINES"
 
@@ -73,6 +73,9 @@ class Engine(Protocol):
 
         ``signals`` (DESIGN's table, K and world_to_camera) are read-only and memory-mapped.
         """
+
+    def release(self) -> None:
+        """Give back what is held in memory; the next load brings it again. Called when no job has come for a while."""
 
 
 def engine_table() -> dict[str, str]:

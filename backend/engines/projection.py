@@ -31,6 +31,9 @@ class ProjectionEngine:
     def load(self, request: GenerationRequest) -> None:
         """Nothing to load."""
 
+    def release(self) -> None:
+        """Nothing is held."""
+
     def generate(
         self, request: GenerationRequest, signals: dict[str, np.ndarray], *, cancelled: Callable[[], bool]
     ) -> Iterator[Event]:

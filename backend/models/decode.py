@@ -1,22 +1,26 @@
-"""The VAE's decoder, frame batch by frame batch: pictures leave as soon as they are decoded.
+"""The VAE frame batch by frame batch: pictures leave as soon as they are decoded, and a cancel need not wait for the end.
 
 diffusers decodes all frames of a tile before it begins the next, so tiled decoding shows nothing before its end. Here
-frame batches are outside and tiles inside, with one cache of the causal convolutions a tile; the pictures are the same.
+frame batches are outside and tiles inside, with one cache of the causal convolutions a tile; the results are the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from fractions import Fraction
 from typing import NamedTuple
 
 import torch
 from diffusers import AutoencoderKLCogVideoX
 
-Tile = tuple[slice, slice]  # rows and columns of the latents
+Network = Callable[[torch.Tensor, dict | None], tuple[torch.Tensor, dict]]  # input, cache -> output, cache
 
 
 class Tiling(NamedTuple):
-    """Along one side: tiles of ``size`` begin every ``stride`` latents; ``kept`` pixels of each, ``blended`` with the one before."""
+    """Along one side of the input, tiles of ``size`` begin every ``stride``; of each output ``kept`` stay.
+
+    The first ``blended`` of an output fade in from the one before.
+    """
 
     size: int
     stride: int
@@ -30,21 +34,37 @@ def decode(vae: AutoencoderKLCogVideoX, latents: torch.Tensor, *, tiled: bool = 
 
     F latent frames become 4 (F - 1) + 1 pictures where F is odd. Equal to ``vae.decode``, tiled or not.
     """
-    rows, columns = tilings(vae)
-    if not tiled or not (latents.shape[-2] > rows.size or latents.shape[-1] > columns.size):
-        rows = columns = None
-    grid = tile_grid(latents.shape[-2:], rows, columns)
+    before = vae.post_quant_conv or torch.nn.Identity()
+    network = lambda z, cache: vae.decoder(before(z), conv_cache=cache)  # noqa: E731
+    tilings = decoder_tilings(vae) if tiled else None
+    yield from streamed(network, latents, vae.num_latent_frames_batch_size, tilings)
+
+
+@torch.no_grad()
+def encode(vae: AutoencoderKLCogVideoX, pictures: torch.Tensor, *, tiled: bool = False) -> Iterator[torch.Tensor]:
+    """Moments [1,2C,f,h,w] of the latents' posterior, in order, from pictures [1,3,T,H,W] in -1..1. Equal to ``vae.encode``."""
+    after = vae.quant_conv or torch.nn.Identity()
+
+    def network(x: torch.Tensor, cache: dict | None) -> tuple[torch.Tensor, dict]:
+        moments, cache = vae.encoder(x, conv_cache=cache)
+        return after(moments), cache
+
+    yield from streamed(network, pictures, vae.num_sample_frames_batch_size, encoder_tilings(vae) if tiled else None)
+
+
+def streamed(network: Network, x: torch.Tensor, batch: int, tilings: tuple[Tiling, Tiling] | None) -> Iterator[torch.Tensor]:
+    """The network's outputs, one a batch of frames. What fits into one tile is not cut."""
+    if tilings and not any(side > tiling.size for side, tiling in zip(x.shape[-2:], tilings)):
+        tilings = None
+    grid = tile_grid(x.shape[-2:], tilings)
     caches: dict[tuple[int, int], dict] = {}
-    for frames in frame_batches(latents.shape[2], vae.num_latent_frames_batch_size):
-        tiles = []
+    for frames in frame_batches(x.shape[2], batch):
+        tiles = [[] for _ in grid]
         for i, line in enumerate(grid):
-            tiles.append([])
-            for j, (y, x) in enumerate(line):
-                z = latents[:, :, frames, y, x]
-                z = z if vae.post_quant_conv is None else vae.post_quant_conv(z)
-                pixels, caches[i, j] = vae.decoder(z, conv_cache=caches.get((i, j)))
-                tiles[i].append(pixels)
-        yield tiles[0][0] if rows is None else blended(tiles, rows, columns)
+            for j, (rows, columns) in enumerate(line):
+                out, caches[i, j] = network(x[:, :, frames, rows, columns], caches.get((i, j)))
+                tiles[i].append(out)
+        yield blended(tiles, *tilings) if tilings else tiles[0][0]
 
 
 def frame_batches(count: int, size: int) -> list[slice]:
@@ -53,33 +73,36 @@ def frame_batches(count: int, size: int) -> list[slice]:
     return [slice(size * i + (left if i else 0), size * (i + 1) + left) for i in range(max(count // size, 1))]
 
 
-def tilings(vae: AutoencoderKLCogVideoX) -> tuple[Tiling, Tiling]:
-    """How the VAE is tiled along rows and columns, by its own settings."""
-    return (
-        _tiling(vae.tile_latent_min_height, vae.tile_sample_min_height, vae.tile_overlap_factor_height),
-        _tiling(vae.tile_latent_min_width, vae.tile_sample_min_width, vae.tile_overlap_factor_width),
-    )
+def decoder_tilings(vae: AutoencoderKLCogVideoX) -> tuple[Tiling, Tiling]:
+    """Rows and columns of the latents, by the VAE's own settings."""
+    height, width = (vae.tile_latent_min_height, vae.tile_sample_min_height), (vae.tile_latent_min_width, vae.tile_sample_min_width)
+    return _tiling(*height, vae.tile_overlap_factor_height), _tiling(*width, vae.tile_overlap_factor_width)
 
 
-def _tiling(latents: int, pixels: int, overlap: float) -> Tiling:
-    # diffusers keeps pixels - blended, which is as much for the published VAE and too much for some others.
-    stride = int(latents * (1 - overlap))
-    return Tiling(latents, stride, stride * (pixels // latents), int(pixels * overlap))
+def encoder_tilings(vae: AutoencoderKLCogVideoX) -> tuple[Tiling, Tiling]:
+    """Rows and columns of the pictures, by the VAE's own settings."""
+    height, width = (vae.tile_sample_min_height, vae.tile_latent_min_height), (vae.tile_sample_min_width, vae.tile_latent_min_width)
+    return _tiling(*height, vae.tile_overlap_factor_height), _tiling(*width, vae.tile_overlap_factor_width)
 
 
-def tile_grid(shape: tuple[int, int], rows: Tiling | None, columns: Tiling | None) -> list[list[Tile]]:
-    """The tiles of latents of ``shape`` (h, w), line by line; one that is everything without tilings."""
-    return [[(y, x) for x in _tiles(shape[1], columns)] for y in _tiles(shape[0], rows)]
+def _tiling(size: int, out: int, overlap: float) -> Tiling:
+    # diffusers keeps out - blended, which is as much for the published VAE and the wrong amount for some others.
+    stride = int(size * (1 - overlap))
+    return Tiling(size, stride, int(stride * Fraction(out, size)), int(out * overlap))
 
 
-def _tiles(length: int, tiling: Tiling | None) -> list[slice]:
-    if tiling is None:
-        return [slice(None)]
+def tile_grid(shape: tuple[int, int], tilings: tuple[Tiling, Tiling] | None) -> list[list[tuple[slice, slice]]]:
+    """Rows and columns of each tile of an input of ``shape``, line by line; one that is everything without tilings."""
+    rows, columns = ([slice(None)] if tiling is None else _tiles(side, tiling) for side, tiling in zip(shape, tilings or (None, None)))
+    return [[(y, x) for x in columns] for y in rows]
+
+
+def _tiles(length: int, tiling: Tiling) -> list[slice]:
     return [slice(start, start + tiling.size) for start in range(0, length, tiling.stride)]
 
 
 def blended(tiles: list[list[torch.Tensor]], rows: Tiling, columns: Tiling) -> torch.Tensor:
-    """One picture of overlapping tiles [1,3,f,H,W]; each fades in from the tile above, then from the one to its left."""
+    """One output of overlapping ones [1,C,f,H,W]; each fades in from the tile above, then from the one to its left."""
     for i, line in enumerate(tiles):
         for j, tile in enumerate(line):
             if i:
@@ -93,10 +116,7 @@ def _fade(before: torch.Tensor, tile: torch.Tensor, extent: int, side: int) -> N
     """In place: the first ``extent`` of ``tile`` along a side go over from the last ones of ``before``."""
     extent = min(before.shape[side], tile.shape[side], extent)
     shape = [extent if axis == side else 1 for axis in range(5)]
-    weight = (torch.arange(extent, dtype=torch.float64, device=tile.device) / max(extent, 1)).view(shape).to(_at_least_float32(tile))
+    dtype = torch.promote_types(tile.dtype, torch.float32)
+    weight = (torch.arange(extent, device=tile.device, dtype=dtype) / max(extent, 1)).view(shape)
     begin = tile.narrow(side, 0, extent)
     begin.copy_(before.narrow(side, before.shape[side] - extent, extent) * (1 - weight) + begin * weight)
-
-
-def _at_least_float32(tile: torch.Tensor) -> torch.dtype:
-    return torch.promote_types(tile.dtype, torch.float32)

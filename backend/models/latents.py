@@ -9,9 +9,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 from diffusers import AutoencoderKLCogVideoX
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from einops import rearrange
 
-from ...shared.request import ImageLatentScale, TrackingRange
+from ...shared.request import ImageLatentScale
+from . import decode
 
 
 def generators(seed: int) -> tuple[torch.Generator, torch.Generator]:
@@ -36,13 +38,16 @@ def to_frames(pictures: torch.Tensor) -> np.ndarray:
     return rearrange((unit * 255).round().to(torch.uint8), "1 c t h w -> t h w c").cpu().numpy()
 
 
-@torch.no_grad()
 def encode(
     vae: AutoencoderKLCogVideoX, pictures: torch.Tensor, generator: torch.Generator | None = None, *, tiled: bool = False
 ) -> torch.Tensor:
     """[1,3,T,H,W] to latents of the VAE's own scale: drawn from the posterior, or its mode without a generator."""
-    vae.enable_tiling() if tiled else vae.disable_tiling()
-    posterior = vae.encode(pictures).latent_dist
+    return from_moments(list(decode.encode(vae, pictures, tiled=tiled)), generator)
+
+
+def from_moments(moments: list[torch.Tensor], generator: torch.Generator | None = None) -> torch.Tensor:
+    """The latents of a posterior whose moments [1,2C,f,h,w] came in parts."""
+    posterior = DiagonalGaussianDistribution(torch.cat(moments, dim=2))
     latents = posterior.mode() if generator is None else posterior.sample(generator)
     return rearrange(latents, "b c f h w -> b f c h w")
 
@@ -54,39 +59,6 @@ def image_latent_scale(vae: AutoencoderKLCogVideoX, chosen: ImageLatentScale = "
     return 1 / factor if divide else factor
 
 
-def first_frame_latents(
-    vae: AutoencoderKLCogVideoX,
-    picture: torch.Tensor,
-    count: int,
-    generator: torch.Generator | None = None,
-    *,
-    scale: ImageLatentScale = "auto",
-    tiled: bool = False,
-) -> torch.Tensor:
-    """One picture [1,3,1,H,W] as latent frame 0 of ``count``; the others are zero."""
-    first = image_latent_scale(vae, scale) * encode(vae, picture, generator, tiled=tiled)
-    return followed_by_zeros(first, count)
-
-
-def tracking_latents(
-    vae: AutoencoderKLCogVideoX,
-    frames: np.ndarray,
-    generator: torch.Generator | None = None,
-    *,
-    range: TrackingRange = "signed",
-    scale: ImageLatentScale = "auto",
-    tiled: bool = False,
-) -> torch.Tensor:
-    """u8 [T,H,W,3] to tracking maps [1,F,2C,h,w]: the video's latents, and beside them those of its first frame alone.
-
-    ``unsigned`` gives the video in 0..1, as the reference's inference does (its first frame stays in -1..1).
-    """
-    video = to_pictures(frames, vae.device, vae.dtype, signed=range == "signed")
-    motion = vae.config.scaling_factor * encode(vae, video, generator, tiled=tiled)
-    first = to_pictures(frames[:1], vae.device, vae.dtype)
-    return torch.cat([motion, first_frame_latents(vae, first, motion.shape[1], generator, scale=scale, tiled=tiled)], dim=2)
-
-
-def followed_by_zeros(first: torch.Tensor, count: int) -> torch.Tensor:
-    """[1,1,C,h,w] to [1,count,C,h,w]."""
+def after_first(first: torch.Tensor, count: int) -> torch.Tensor:
+    """The latents of one picture [1,1,C,h,w] as latent frame 0 of ``count``; the others are zero."""
     return torch.cat([first, first.new_zeros(1, count - 1, *first.shape[2:])], dim=1)

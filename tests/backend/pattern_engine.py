@@ -29,6 +29,9 @@ class PatternEngine:
         if "load fails" in request.prompt:
             raise GenerationError("The pattern cannot be loaded.", "Ask for another.")
 
+    def release(self) -> None:
+        print("the pattern is released", flush=True)
+
     def generate(self, request, signals, *, cancelled):
         words = dict(part.split("=") for part in request.prompt.split() if "=" in part)
         yield engines.Preview(np.zeros((1, 16, 16, 3), np.uint8))

@@ -143,3 +143,13 @@ def test_frames_stay_until_they_are_dropped(tmp_path):
     folder.drop_frame(3)
     assert folder.frame_indices() == [0, 8]
     np.testing.assert_array_equal(folder.read_frame(8), pixels)
+
+
+def test_an_idle_worker_gives_its_memory_back_and_works_on(start_backend, monkeypatch):
+    monkeypatch.setenv("DAS_IDLE_SECONDS", "0.2")
+    backend = start_backend()
+    with backend.connect() as peer:
+        for _ in range(2):
+            released = backend.output().count("the pattern is released")
+            assert_frames(follow(peer, submit(peer)), expected_frames())
+            until(lambda: backend.output().count("the pattern is released") > released)

@@ -94,19 +94,16 @@ def test_the_first_frames_scale(chosen, invert, expected):
     assert encoding.image_latent_scale(vae, chosen) == expected
 
 
-def test_tracking_latents_hold_the_video_and_its_first_frame():
-    vae = small_vae(torch.float32)
-    frames = np.random.default_rng(0).integers(0, 256, (9, 32, 48, 3), np.uint8)
-    got = encoding.tracking_latents(vae, frames)
-    assert got.shape == (1, 3, 8, 4, 6)
-    video = encoding.to_pictures(frames, vae.device, vae.dtype)
-    scale = vae.config.scaling_factor
-    torch.testing.assert_close(got[:, :, :4], scale * encoding.encode(vae, video), rtol=0, atol=0)
-    torch.testing.assert_close(got[:, :1, 4:], scale * encoding.encode(vae, video[:, :, :1]), rtol=0, atol=0)
-    assert not got[:, 1:, 4:].any()
-    unsigned = encoding.tracking_latents(vae, frames, range="unsigned")
-    torch.testing.assert_close(unsigned[:, :, :4], scale * encoding.encode(vae, (video + 1) / 2), rtol=0, atol=1e-6)
-    torch.testing.assert_close(unsigned[:, :, 4:], got[:, :, 4:], rtol=0, atol=0)
+def test_one_picture_is_followed_by_zeros():
+    first = torch.randn(1, 1, 4, 2, 3)
+    whole = encoding.after_first(first, 3)
+    assert whole.shape == (1, 3, 4, 2, 3) and torch.equal(whole[:, :1], first) and not whole[:, 1:].any()
+
+
+def test_the_published_vae_is_tiled_as_diffusers_does():
+    vae = AutoencoderKLCogVideoX(block_out_channels=(8,) * 4, latent_channels=4, layers_per_block=1, norm_num_groups=2)
+    assert decoding.decoder_tilings(vae) == ((30, 25, 200, 40), (45, 36, 288, 72))
+    assert decoding.encoder_tilings(vae) == ((240, 200, 25, 5), (360, 288, 36, 9))
 
 
 def test_the_two_generators_of_a_seed_differ():

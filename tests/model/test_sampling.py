@@ -104,7 +104,7 @@ def stock(parts, scheduler, steps, seed, **guidance):
 def ours(parts, kind, steps, seed, guidance, scale=6.0, batched=True):
     transformer, vae, texts, picture, tracking = parts
     generator, _ = encoding.generators(seed)
-    image = encoding.first_frame_latents(vae, picture[:, :, None], 3, generator)
+    image = encoding.image_latent_scale(vae) * encoding.after_first(encoding.encode(vae, picture[:, :, None], generator), 3)
     scheduler = SCHEDULERS[kind](**PUBLISHED)
     schedule = sampling.trailing_schedule(scheduler, steps)
     conditions = sampling.Conditions(*texts, image, tracking)

@@ -1,0 +1,81 @@
+"""The DaS engine: the published video diffusion model, or any checkpoint of its layout.
+
+This module imports no torch: a machine without it can still say what is missing.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from ...shared.errors import DasError, GenerationError
+from ...shared.messages import EngineInfo
+from ...shared.request import MODEL_FRAMES, MODEL_SIZE, GenerationRequest
+from ..models import weights
+from . import Event
+
+LIBRARIES = ("torch", "diffusers", "transformers", "safetensors", "einops")
+
+
+class DasEngine:
+    """engines.Engine with the diffusion model, which stays loaded while jobs ask for the same weights and plan."""
+
+    name = "das"
+
+    def __init__(self):
+        self._pipeline = None
+
+    def capabilities(self) -> EngineInfo:
+        """For the published weights; a request that names weights of its own is judged by :meth:`load`."""
+        info = EngineInfo(
+            name=self.name,
+            title="Diffusion as Shader",
+            device="cuda" if shutil.which("nvidia-smi") else "cpu",
+            prompt=True,
+            preview=True,
+            frames=[MODEL_FRAMES],
+            sizes=[MODEL_SIZE],
+        )
+        try:
+            require_libraries()
+            weights.find("")
+        except DasError as error:
+            info.available, info.reason, info.fix = False, error.message, error.fix
+        return info
+
+    def load(self, request: GenerationRequest) -> None:
+        """Look at the weights and check the request by them; what is loaded of others is freed. Loading is a phase of generate."""
+        require_libraries()
+        from ..models.checkpoint import Checkpoint
+        from ..models.pipeline import Pipeline
+        from ..models.plans import choose_plan
+
+        checkpoint, plan = Checkpoint(request.weights), choose_plan(request.memory_plan)
+        if self._pipeline is None or not self._pipeline.serves(checkpoint, plan):
+            self.release()
+            self._pipeline = Pipeline(checkpoint, plan)
+        self._pipeline.check(request)
+
+    def generate(
+        self, request: GenerationRequest, signals: dict[str, np.ndarray], *, cancelled: Callable[[], bool]
+    ) -> Iterator[Event]:
+        """Phases prompt, load (where it must), encode, denoise and decode; frames in order, then the Report."""
+        yield from self._pipeline.generate(request, signals, cancelled)
+
+    def release(self) -> None:
+        """Give back all memory; the next generation loads again."""
+        if self._pipeline is not None:
+            self._pipeline.release()
+            self._pipeline = None
+
+
+def require_libraries() -> None:
+    """GenerationError where a library of the model is not installed."""
+    missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise GenerationError(
+            f"The model needs {', '.join(missing)}, which this Python does not have.", "Run python3 install/run.py setup --model."
+        )
