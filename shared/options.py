@@ -29,7 +29,7 @@ from .request import (
 
 MODEL_FIELDS = (
     *("steps", "guidance", "guidance_scale", "scheduler", "tracking_range"),
-    *("image_latent_scale", "weights", "quality", "memory_plan"),
+    *("image_latent_scale", "weights", "from_base", "quality", "memory_plan"),
 )
 
 
@@ -67,6 +67,7 @@ def add_generation_options(command: argparse.ArgumentParser) -> None:
 
 def _add_model_options(group) -> None:
     group.add_argument("--weights", metavar="FOLDER|ID", help="the model's weights: a folder or owner/name[@revision] (default: the published ones)")
+    group.add_argument("--from-base", action="store_true", default=None, help="the weights are CogVideoX-5b-I2V, without a tracking branch: make a new one")
     group.add_argument("--steps", type=int, metavar="N", help="denoising steps (default: 50)")
     group.add_argument("--guidance", choices=get_args(Guidance), help="how strongly the prompt leads, step by step (default: dynamic, rising)")
     group.add_argument("--guidance-scale", type=float, metavar="S", help="how strongly at most (default: 6)")

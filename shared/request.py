@@ -45,9 +45,10 @@ class GenerationRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
     ``start`` and ``end`` are scene frames, inclusive (``A:B``), and may be fractional; ``frames`` results
     are sampled evenly over them (see :mod:`timeline`). ``width`` and ``height`` are the window in pixels.
     ``write`` names the files for other tools that a capture writes beside its take (docs/signals.md), ``points``
-    what its tracks follow (:mod:`points`). From ``steps`` on, the fields are those of the model alone: ``weights`` is a
-    folder or a hub id (``owner/name``, or ``owner/name@revision``), empty for the published ones; ``memory_plan`` one of
-    `das doctor`'s. docs/model.md says what each does.
+    what its tracks follow (:mod:`points`). From ``steps`` on, the fields are those of the model alone
+    (docs/das-engine.md): ``weights`` is a folder or a hub id (``owner/name``, or ``owner/name@revision``), empty for the
+    published ones; ``from_base`` says that they are the base model's, which gets a new branch; ``memory_plan`` is one of
+    `das doctor`'s.
     """
 
     task: Task = "mesh_to_video"
@@ -75,6 +76,7 @@ class GenerationRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
     tracking_range: TrackingRange = "signed"  # unsigned: 0..1, as the reference's inference gives it to a model trained in -1..1
     image_latent_scale: ImageLatentScale = "auto"
     weights: str = ""
+    from_base: bool = False
     quality: Quality = "balanced"
     memory_plan: str = "auto"
 

@@ -53,7 +53,7 @@ class DasEngine:
         from ..models.pipeline import Pipeline
         from ..models.plans import choose_plan
 
-        checkpoint, plan = Checkpoint(request.weights), choose_plan(request.memory_plan)
+        checkpoint, plan = Checkpoint(request.weights, from_base=request.from_base), choose_plan(request.memory_plan)
         if self._pipeline is None or not self._pipeline.serves(checkpoint, plan):
             self.release()
             self._pipeline = Pipeline(checkpoint, plan)

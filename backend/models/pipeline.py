@@ -43,7 +43,9 @@ class Pipeline:
 
     def serves(self, checkpoint: Checkpoint, plan: Plan) -> bool:
         """Whether what is loaded is what another generation asks for."""
-        return self.checkpoint.place == checkpoint.place and self.plan == plan and self._stamps == _stamps(checkpoint)
+        own = self.checkpoint
+        same = own.place == checkpoint.place and own.from_base == checkpoint.from_base and self._stamps == _stamps(checkpoint)
+        return same and self.plan == plan
 
     def check(self, request: GenerationRequest) -> None:
         """UsageError where this checkpoint cannot make what is asked, before anything is loaded."""

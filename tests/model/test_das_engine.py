@@ -8,6 +8,7 @@ import weakref
 import numpy as np
 import pytest
 import torch
+from diffusers import CogVideoXTransformer3DModel
 
 from diffusion_as_shader.backend import engines
 from diffusion_as_shader.backend.engines import das
@@ -225,3 +226,19 @@ def test_what_is_missing_is_told(monkeypatch, das_home, tmp_path):
     assert "diffusers" in info.reason and "setup --model" in info.fix
     with pytest.raises(GenerationError, match="diffusers"):
         das.DasEngine().load(make_request(tmp_path))
+
+
+def test_a_base_model_gets_a_branch_on_purpose_only(engine, weights, signals, tmp_path):
+    base = tmp_path / "base"
+    shutil.copytree(weights, base)
+    shutil.rmtree(base / "transformer")
+    engine.load(make_request(weights))
+    run(engine, make_request(weights), signals)
+    network = engine._pipeline._transformer
+    config = {key: value for key, value in network.config.items() if not key.startswith("_") and key != "num_tracking_blocks"}
+    CogVideoXTransformer3DModel(**config).save_pretrained(base / "transformer")
+    with pytest.raises(UsageError, match="without the tracking branch") as caught:
+        run(das.DasEngine(), make_request(base), signals)
+    assert "--from-base" in caught.value.fix
+    report = run(das.DasEngine(), make_request(base, from_base=True), signals)[-1]
+    assert any("untrained" in note for note in report.notes)

@@ -318,11 +318,12 @@ def test_options_of_the_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "weights").mkdir()
     words = "--engine das --steps 25 --guidance constant --guidance-scale 4.5 --scheduler ddim --quality draft --plan low-12gb"
-    words += " --tracking-range unsigned --image-latent-scale div --weights weights"
+    words += " --tracking-range unsigned --image-latent-scale div --from-base --weights weights"
     request = options.changed(GenerationRequest(), cli.parser().parse_args(["generate", "a.blend", *words.split()]))
     assert (request.engine, request.steps, request.guidance, request.guidance_scale) == ("das", 25, "constant", 4.5)
     assert (request.scheduler, request.quality, request.memory_plan) == ("ddim", "draft", "low-12gb")
     assert (request.tracking_range, request.image_latent_scale) == ("unsigned", "div")
     assert request.weights == str(tmp_path / "weights"), "the backend stands elsewhere"
+    assert request.from_base
     hub = cli.parser().parse_args(["generate", "a.blend", "--weights", "owner/name@main"])
     assert options.changed(GenerationRequest(), hub).weights == "owner/name@main"
