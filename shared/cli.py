@@ -35,10 +35,11 @@ RUN_AGAIN = "DAS_RUN_AGAIN"
 
 
 class Place(NamedTuple):
-    """The rooms that serve a command, preferred first, and the module that does it there."""
+    """The rooms that serve a command, preferred first, the module that does it there, and a library that not all such rooms have."""
 
     rooms: tuple[Room, ...]
     module: str
+    library: str | None = None
 
 
 PLACES: dict[str, Place] = {
@@ -53,6 +54,7 @@ PLACES: dict[str, Place] = {
     "serve": Place(("backend",), "serve"),
     "doctor": Place(("backend", "blender"), "doctor"),
     "encode": Place(("backend",), "encode"),
+    "models": Place(("backend",), "models", "torch"),
     "demo": Place(("blender",), "demo"),
 }
 
@@ -87,19 +89,29 @@ def run(argv: list[str], reporter: Reporter) -> int:
     args = parser().parse_args(argv)
     again = os.environ.pop(RUN_AGAIN, None)
     place = PLACES[command_key(args)]
-    here = [room for room in place.rooms if room in rooms_here()]
+    here = [room for room in place.rooms if room in rooms_here()] if _has(place.library) else []
     if not here or _other_blender_wanted(args, here[0]):
         if again:
-            raise UsageError(
-                f"{sys.executable} was started as the {place.rooms[0]} environment and cannot serve it.",
-                "Make the environments again with python3 install/run.py setup.",
-            )
+            raise _cannot_serve(place)
         return run_again(argv, place.rooms[0], getattr(args, "blender", None))
     if here[0] == "blender":
         part_from_blender(reporter, home.log_folder() / "blender.log")
     with interrupt_postponed():
         module = importlib.import_module(f"{PACKAGES[here[0]]}.{place.module}", __package__)
     return module.run(args, reporter)
+
+
+def _cannot_serve(place: Place) -> UsageError:
+    if place.library and not _has(place.library):
+        return UsageError("This command needs the model's environment.", "Run python3 install/run.py setup --model in the project's folder.")
+    return UsageError(
+        f"{sys.executable} was started as the {place.rooms[0]} environment and cannot serve it.",
+        "Make the environments again with python3 install/run.py setup.",
+    )
+
+
+def _has(library: str | None) -> bool:
+    return library is None or importlib.util.find_spec(library) is not None
 
 
 def rooms_here() -> list[Room]:
@@ -216,7 +228,7 @@ def parser() -> Parser:
         return commands.add_parser(name, help=help, description=help, parents=[everywhere, *parents])
 
     _add_scene_commands(add, blender)
-    _add_backend_commands(add, blender)
+    _add_backend_commands(add, blender, everywhere)
     return whole
 
 
@@ -266,7 +278,7 @@ def _add_camera(camera: argparse.ArgumentParser) -> None:
     add_capture_options(camera)
 
 
-def _add_backend_commands(add, blender: argparse.ArgumentParser) -> None:
+def _add_backend_commands(add, blender: argparse.ArgumentParser, everywhere: argparse.ArgumentParser) -> None:
     benchmark = add("benchmark", "Measure speed or quality on this machine.", blender)
     benchmark.add_argument("what", choices=("tracking", "projection"))
     benchmark.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a .blend file (default: the example)")
@@ -280,11 +292,34 @@ def _add_backend_commands(add, blender: argparse.ArgumentParser) -> None:
     add("doctor", "Say what is installed, what works and what does not.").add_argument(
         "--here", action="store_true", help="only what this Python itself can say"
     )
+    _add_models(add("models", "Weights of the model: list, pull, verify, path, tiny."), everywhere)
     encode = add("encode", "Write a take's tracking and frames as lossless video.")
     encode.add_argument("take", type=Path, metavar="TAKE")
     encode.add_argument(
         "--codec", choices=("ffv1", "h264"), default="ffv1", help="FFV1 in .mkv, or H.264 RGB in .mp4 (default: %(default)s)"
     )
+
+
+def _add_models(models: argparse.ArgumentParser, everywhere: argparse.ArgumentParser) -> None:
+    actions = models.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=Parser)
+
+    def add(name: str, help: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, help=help, description=help, parents=[everywhere])
+
+    add("list", "Which weights are known, which are here, and their licences.")
+    for name, help in {
+        "pull": "Fetch weights from the Hugging Face hub, from where the last time stopped.",
+        "verify": "Check weights: every file's hash, every component's names and shapes.",
+        "path": "Say where weights lie.",
+    }.items():
+        action = add(name, help)
+        action.add_argument("source", nargs="?", default="", metavar="ID|FOLDER", help="default: the published weights")
+        action.add_argument("--revision", metavar="NAME", help="a branch, tag or commit (default: main); the same as ID@NAME")
+        if name == "verify":
+            action.add_argument("--from-base", action="store_true", help="they are a base model, which gets a new tracking branch")
+    tiny = add("tiny", "Write a tiny random checkpoint, to try every path with.")
+    tiny.add_argument("folder", type=Path, metavar="FOLDER", help="a new folder")
+    tiny.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed gives the same weights (default: 0)")
 
 
 def _add_scene_file(command: argparse.ArgumentParser) -> None:

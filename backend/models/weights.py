@@ -1,7 +1,8 @@
 """Files of weights: where a checkpoint lies, whether a file is whole, what it holds, its hash. Without torch.
 
-A source is a folder or a hub id, ``owner/name`` or ``owner/name@revision``. A hub id stands for a snapshot that has been
-pulled, in our model folder or in the cache that other Hugging Face programs of this user fill; nothing is downloaded here.
+A source is a folder or a hub id, ``owner/name`` or ``owner/name@revision``. A hub id stands for what `das models pull` has
+put into our model folder, or else for a snapshot in the cache that other Hugging Face programs of this user fill, which is
+used where it lies; nothing is downloaded here.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from ...shared import home
 from ...shared.errors import UsageError
 
@@ -21,6 +24,7 @@ PUBLISHED = "EXCAI/Diffusion-As-Shader"
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 INDEX = ".safetensors.index.json"
+MANIFEST = "das-weights.json"
 LFS_POINTER = b"version https://git-lfs"
 LONGEST_HEADER = 100 << 20  # bytes: what the safetensors format allows
 CHUNK = 8 << 20
@@ -43,6 +47,23 @@ class KeysError(WeightsError):
         self.missing, self.unexpected, self.misshaped = missing, unexpected, misshaped
 
 
+class Stored(msgspec.Struct, frozen=True):
+    """A file's length and its sha256; or ``git:`` and what git calls its content, where the hub knows no more."""
+
+    bytes: int
+    hash: str
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What das models pull has put into a folder, written when all of it was there and right."""
+
+    hub: str
+    revision: str
+    commit: str
+    licence: str
+    files: dict[str, Stored]
+
+
 class Place(NamedTuple):
     """Where a source lies. ``hub`` is the hub id, empty for a folder of the user's own."""
 
@@ -58,7 +79,7 @@ class Place(NamedTuple):
 
 
 def find(source: str | Path, revision: str | None = None, cache: Path | None = None) -> Place:
-    """The folder of a source. WeightsError where there is none; a snapshot is looked for in ``cache`` if it is given."""
+    """The folder of a source. WeightsError where there is none; of the hub's caches only ``cache`` is asked if it is given."""
     text = str(source) or PUBLISHED
     folder = Path(text).expanduser()
     if folder.is_dir():
@@ -66,19 +87,37 @@ def find(source: str | Path, revision: str | None = None, cache: Path | None = N
     if folder.is_file():
         raise WeightsError(f"{folder} is a file, and weights are a folder with transformer, vae and others in it.", "Give the folder.")
     if not HUB_ID.fullmatch(text):
-        raise WeightsError(f"There is no folder {folder}.", "Give a folder, or a hub id such as " + PUBLISHED + ".")
+        raise WeightsError(f"There is no folder {folder}.", f"Give a folder, or a hub id such as {PUBLISHED}.")
     name, _, wanted = text.partition("@")
-    hub = f"{name}@{revision or wanted}" if revision or wanted else name
-    for place in [cache] if cache else caches():
-        if snapshot := find_snapshot(place, name, revision or wanted or "main"):
-            return Place(snapshot, hub)
+    wanted = revision or wanted
+    hub = f"{name}@{wanted}" if wanted else name
+    snapshots = [find_snapshot(one, name, wanted or "main") for one in ([cache] if cache else hub_caches())]
+    for found in (stored_folder(name, wanted or "main"), *snapshots):
+        if found and found.is_dir():
+            return Place(found, hub)
     raise WeightsError(f"The weights {hub} are not on this machine.", f"Fetch them with das models pull {hub}, or choose a folder by --weights.")
 
 
-def caches() -> list[Path]:
-    """Where snapshots may lie: ours, then the one that other Hugging Face programs share."""
-    hub_home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
-    return [home.model_folder(), Path(os.environ.get("HF_HUB_CACHE") or Path(hub_home).expanduser() / "hub").expanduser()]
+def stored_folder(name: str, revision: str) -> Path:
+    """Where das models pull puts ``owner/name``."""
+    owner, _, last = name.partition("/")
+    return home.model_folder() / owner / (last if revision == "main" else f"{last}@{revision.replace('/', '--')}")
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """What das models pull wrote; None where it did not fill this folder."""
+    try:
+        return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except msgspec.MsgspecError as error:
+        raise WeightsError(f"{folder / MANIFEST} cannot be read: {error}.", "Delete the folder and fetch the weights again.") from None
+
+
+def hub_caches() -> list[Path]:
+    """The cache that other Hugging Face programs of this user share."""
+    base = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
+    return [Path(os.environ.get("HF_HUB_CACHE") or Path(base) / "hub").expanduser()]
 
 
 def repository_folder(cache: Path, name: str) -> Path:
@@ -202,8 +241,13 @@ class HashCache:
         if key in known and known[key][:2] == stamp:
             return known[key][2]
         value = sha256(file)
-        self._write(self._read() | {key: [*stamp, value]})
+        self.remember(file, value)
         return value
+
+    def remember(self, file: Path, value: str) -> None:
+        """Note what a file's hash is, where it was read just now."""
+        status = file.stat()
+        self._write(self._read() | {str(file.resolve()): [status.st_size, status.st_mtime_ns, value]})
 
     def _read(self) -> dict[str, list]:
         try:

@@ -14,7 +14,6 @@ from diffusion_as_shader.backend.models.checkpoint import Checkpoint, load_compo
 from diffusion_as_shader.backend.models.tiny import write_tiny_checkpoint
 from diffusion_as_shader.backend.models.transformer import TRACKING_PARTS
 from diffusion_as_shader.backend.models.weights import KeysError, WeightsError
-from diffusion_as_shader.shared import home
 from diffusion_as_shader.shared.errors import UsageError
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -280,10 +279,9 @@ def as_snapshot(tiny: Path, cache: Path, name="some/weights", commit="c" * 40, b
     (root / "refs" / branch).write_text(commit)
 
 
-@pytest.mark.parametrize("place", ["ours", "the hub's"])
-def test_snapshots_are_found_where_they_lie(tiny, tmp_path, monkeypatch, place):
+def test_a_snapshot_of_another_program_is_used_where_it_lies(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    as_snapshot(tiny, home.model_folder() if place == "ours" else tmp_path)
+    as_snapshot(tiny, tmp_path)
     checkpoint = Checkpoint("some/weights")
     assert same(checkpoint.transformer(), tiny / "transformer" / WEIGHTS)
     assert checkpoint.name == "some/weights"

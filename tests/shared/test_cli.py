@@ -46,6 +46,8 @@ def blender(version, python=sys.executable):
         (["generate", "--tracking", "v.mkv", "--first-frame", "f.png"], "generate tracking"),
         (["benchmark", "projection"], "benchmark projection"),
         (["doctor", "--json"], "doctor"),
+        (["models", "pull", "some/weights@v2", "--json"], "models"),
+        (["models", "list"], "models"),
     ],
 )
 def test_every_command_has_a_place(words, key):
@@ -327,3 +329,19 @@ def test_options_of_the_model(tmp_path, monkeypatch):
     assert request.from_base
     hub = cli.parser().parse_args(["generate", "a.blend", "--weights", "owner/name@main"])
     assert options.changed(GenerationRequest(), hub).weights == "owner/name@main"
+
+
+def test_a_command_that_needs_the_model_says_how_to_get_it():
+    """Run again in the backend's environment, which has no torch either."""
+    write_environments(home.Environment("backend", "backend", sys.executable))
+    ended = das("models", "list", DAS_RUN_AGAIN="1")
+    assert ended.returncode == 2 and ended.stdout == ""
+    assert "needs the model's environment" in ended.stderr and "setup --model" in ended.stderr
+
+
+def test_the_model_is_asked_of_the_environment_that_has_it(monkeypatch):
+    asked = []
+    monkeypatch.setattr(cli, "rooms_here", lambda: ["backend"])
+    monkeypatch.setattr(cli, "_has", lambda library: library is None)
+    monkeypatch.setattr(cli, "run_again", lambda argv, room, blender: asked.append(room) or 0)
+    assert cli.main(["models", "list"]) == 0 and asked == ["backend"]

@@ -1,0 +1,138 @@
+"""`das models`: which weights there are and where, fetching and checking them, and a tiny random set to try everything with."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from ...shared import home
+from ...shared.report import Reporter
+from ..models import integrity, weights
+from ..models.weights import WeightsError
+
+BASE = "zai-org/CogVideoX-5b-I2V"
+KNOWN = {weights.PUBLISHED: "the published model, 49 frames of 720x480", BASE: "its base without the tracking branch, to train one (--from-base)"}
+MEGABYTE = 1_000_000
+
+
+class Entry(msgspec.Struct):
+    """A line of `das models list`. ``folder`` is empty where the weights are not on this machine."""
+
+    name: str
+    what: str
+    folder: str = ""
+    bytes: int = 0
+    licence: str = ""
+
+
+def run(args: argparse.Namespace, reporter: Reporter) -> int:
+    """Do what ``args.action`` says."""
+    return {"list": list_models, "pull": pull, "verify": verify, "path": path, "tiny": tiny}[args.action](args, reporter)
+
+
+def list_models(args: argparse.Namespace, reporter: Reporter) -> int:
+    """What is known and what is on this machine."""
+    entries = [_known(name, what) for name, what in KNOWN.items()] + _others()
+    lines = [f"Weights are kept in {home.model_folder()}."]
+    for one in entries:
+        lines.append(f"{one.name}: {one.what}")
+        lines.append(f"  {one.folder} ({one.bytes / 1e9:.1f} GB)" if one.folder else f"  not here: das models pull {one.name}")
+        lines.append(f"  licence: {one.licence}")
+    reporter.result("\n".join(lines), folder=str(home.model_folder()), models=msgspec.to_builtins(entries))
+    return 0
+
+
+def _known(name: str, what: str) -> Entry:
+    try:
+        place = weights.find(name)
+    except WeightsError:
+        return Entry(name, what, licence=f"see https://huggingface.co/{name}")
+    return _entry(name, what, place.folder)
+
+
+def _others() -> list[Entry]:
+    """What else das models pull has put into the model folder."""
+    folders = sorted(file.parent for file in home.model_folder().glob(f"*/*/{weights.MANIFEST}") if not file.parent.name.endswith(".partial"))
+    entries = []
+    for folder in folders:
+        manifest = weights.read_manifest(folder)
+        name = manifest.hub if manifest.revision == "main" else f"{manifest.hub}@{manifest.revision}"
+        if name not in KNOWN:
+            entries.append(_entry(name, f"commit {manifest.commit[:8]}", folder))
+    return entries
+
+
+def _entry(name: str, what: str, folder: Path) -> Entry:
+    manifest = weights.read_manifest(folder)
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return Entry(name, what, str(folder), size, manifest.licence if manifest else f"see https://huggingface.co/{name}")
+
+
+def pull(args: argparse.Namespace, reporter: Reporter) -> int:
+    """Fetch weights from the hub, or find them in another program's cache; the folder is the result."""
+    from ..models import hub
+
+    name, _, revision = (args.source or weights.PUBLISHED).partition("@")
+    source = f"{name}@{args.revision or revision or 'main'}"
+    if not weights.HUB_ID.fullmatch(source):
+        raise WeightsError(f"{name} is no hub id.", f"Give owner/name, such as {weights.PUBLISHED}.")
+    server = hub.Hub()
+    offer = server.look(source)
+    reporter.note(f"{offer.hub}: {offer.size / 1e9:.1f} GB, licence {offer.licence}.")
+    folder = hub.in_hub_cache(offer)
+    if folder:
+        reporter.note("It is in the cache of another Hugging Face program already, and is used from there.")
+    else:
+        folder = server.pull(offer, _megabytes("fetch MB", reporter))
+    reporter.result(str(folder), folder=str(folder), commit=offer.commit, licence=offer.licence, bytes=offer.size)
+    return 0
+
+
+def verify(args: argparse.Namespace, reporter: Reporter) -> int:
+    """Compare every file with its hash and every component with its configuration. WeightsError for the first that is wrong."""
+    from ..models.checkpoint import Checkpoint
+
+    checkpoint = Checkpoint(args.source, revision=args.revision, from_base=args.from_base)
+    files = integrity.expected(checkpoint.place)
+    wrong = integrity.damaged(checkpoint.place, files, _megabytes("verify MB", reporter))
+    if wrong:
+        raise WeightsError(f"{len(wrong)} files are not what the hub holds, {wrong[0]} the first of them.", checkpoint.place.again)
+    checkpoint.verify(lambda component: reporter.event("component", component=component))
+    hashes = f"{len(files)} files have the hub's hashes" if files else "nobody has given hashes to compare with"
+    lines = [f"{checkpoint.place.folder} is whole: {hashes}, and names and shapes are right."]
+    lines += [f"{name:<12} sha256 {value}" for name, value in checkpoint.hashes.items()]
+    reporter.result("\n".join(lines), folder=str(checkpoint.place.folder), compared=len(files), hashes=checkpoint.hashes)
+    return 0
+
+
+def path(args: argparse.Namespace, reporter: Reporter) -> int:
+    """Where the weights lie."""
+    folder = weights.find(args.source, args.revision).folder
+    reporter.result(str(folder), folder=str(folder))
+    return 0
+
+
+def tiny(args: argparse.Namespace, reporter: Reporter) -> int:
+    """Write a small random checkpoint."""
+    from ..models.tiny import write_tiny_checkpoint
+
+    folder = write_tiny_checkpoint(args.folder, args.seed)
+    reporter.result(str(folder), folder=str(folder))
+    return 0
+
+
+def _megabytes(phase: str, reporter: Reporter) -> Callable[[int, int], None]:
+    """Tell bytes as progress, with the time left at the speed since the beginning."""
+    start, first = time.monotonic(), None
+
+    def told(done: int, size: int) -> None:
+        nonlocal first
+        first = done if first is None else first
+        rate = (done - first) / max(time.monotonic() - start, 1e-6)
+        reporter.progress(phase, done // MEGABYTE, max(size // MEGABYTE, 1), (size - done) / rate if rate else None)
+
+    return told

@@ -1,0 +1,294 @@
+"""das models, and fetching from a hub: a stand-in on loopback that breaks off, refuses, and sends what it should not."""
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from stand_in_hub import StandInHub  # noqa: E402
+
+from diffusion_as_shader.backend.commands import models as command  # noqa: E402
+from diffusion_as_shader.backend.models import hub, integrity, weights  # noqa: E402
+from diffusion_as_shader.backend.models.tiny import write_tiny_checkpoint  # noqa: E402
+from diffusion_as_shader.backend.models.weights import WeightsError  # noqa: E402
+from diffusion_as_shader.shared import cli, home  # noqa: E402
+from diffusion_as_shader.shared.report import JsonReporter  # noqa: E402
+
+TRANSFORMER = "transformer/diffusion_pytorch_model.safetensors"
+SOURCE = "some/weights"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> Path:
+    folder = write_tiny_checkpoint(tmp_path_factory.mktemp("published") / "tiny")
+    (folder / "README.md").write_text("# Weights\n")
+    return folder
+
+
+@pytest.fixture
+def server(tiny, tmp_path, monkeypatch):
+    """The hub, and an empty cache of other programs."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "other programs"))
+    standing = StandInHub(Path(shutil.copytree(tiny, tmp_path / "served")))
+    yield standing
+    standing.stop()
+
+
+@pytest.fixture(autouse=True)
+def small_steps(monkeypatch):
+    """huggingface_hub writes after each 10 MB, which is more than there is here, and waits a second before it tries again."""
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 50_000)
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)
+
+
+def pull(server: StandInHub, source: str = SOURCE, progress=lambda done, size: None) -> Path:
+    """As das models pull does."""
+    client = hub.Hub(server.endpoint)
+    return client.pull(client.look(source), progress)
+
+
+def refusal(server: StandInHub, source: str = SOURCE) -> WeightsError:
+    with pytest.raises(WeightsError) as caught:
+        pull(server, source)
+    assert caught.value.fix and "\n" not in str(caught.value)
+    return caught.value
+
+
+def spoil(file: Path) -> None:
+    """Change one bit of its last byte."""
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (file for file in folder.rglob("*") if file.is_file() and file.name != weights.MANIFEST)
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
+
+
+def test_all_files_come_are_right_and_are_found_by_their_id(server, tiny):
+    told = []
+    folder = pull(server, progress=lambda done, size: told.append((done, size)))
+    assert contents(folder) == contents(tiny)
+    assert weights.find(SOURCE) == weights.Place(folder, SOURCE)
+    assert folder == home.model_folder() / "some" / "weights"
+    assert told == sorted(told) and told[-1] == (sum(map(len, contents(tiny).values())),) * 2
+    assert not list(home.model_folder().rglob("*.partial"))
+
+
+def test_the_manifest_tells_commit_licence_and_hashes(server, tiny):
+    manifest = weights.read_manifest(pull(server))
+    assert (manifest.hub, manifest.commit, manifest.licence) == (SOURCE, "c" * 40, "some-licence (LICENSE)")
+    assert {name: stored.hash for name, stored in manifest.files.items()} == {name: weights.sha256(tiny / name) for name in contents(tiny)}
+
+
+def test_hashes_for_the_take_are_known_without_reading(server, monkeypatch):
+    folder = pull(server)
+    monkeypatch.setattr(weights, "sha256", lambda *ignored: pytest.fail("it was read again"))
+    assert len(weights.HashCache().hash(folder / TRANSFORMER)) == 64
+
+
+def test_a_second_time_nothing_is_fetched(server):
+    pull(server)
+    server.ranges.clear()
+    pull(server)
+    assert server.ranges == []
+
+
+def test_what_does_not_belong_to_a_checkpoint_is_not_fetched(server):
+    (server.folder / "transformer" / "diffusion_pytorch_model.bin").write_bytes(b"pickle")
+    (server.folder / "transformer" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"other")
+    (server.folder / "samples").mkdir()
+    (server.folder / "samples" / "video.mp4").write_bytes(b"video")
+    folder = pull(server)
+    assert not [name for name in contents(folder) if name.endswith((".bin", ".mp4", "fp16.safetensors"))]
+
+
+def test_a_broken_download_goes_on_where_it_stopped(server, tiny):
+    """Every answer breaks off after 1 MB; the connection is tried again and asks for the rest."""
+    server.break_off_after = 1_000_000
+    assert contents(pull(server)) == contents(tiny)
+    assert [range_ for name, range_ in server.ranges if name == TRANSFORMER] == ["", "bytes=1000000-"]
+
+
+def test_an_interrupted_pull_goes_on_where_it_stopped(server, tiny):
+    def interrupt(done, size):
+        if size - done < 500_000:
+            raise KeyboardInterrupt
+
+    server.break_off_after = 1_200_000
+    with pytest.raises(KeyboardInterrupt):
+        pull(server, progress=interrupt)
+    part = next(home.model_folder().rglob("*.safetensors.partial"))
+    kept = part.stat().st_size
+    with pytest.raises(WeightsError, match="not on this machine"):
+        weights.find(SOURCE)
+    server.break_off_after, server.ranges = None, []
+    assert contents(pull(server)) == contents(tiny)
+    assert server.ranges == [(TRANSFORMER, f"bytes={kept}-")] and kept > 1_000_000
+
+
+def test_a_file_that_arrives_damaged_is_not_kept(server, tiny):
+    for name in ("transformer/config.json", TRANSFORMER):
+        server.spoil = name
+        assert f"{name} of some/weights has arrived damaged" in refusal(server).message
+        assert not (home.model_folder() / "some" / "weights").exists()
+    server.spoil = ""
+    assert contents(pull(server)) == contents(tiny)
+
+
+def test_a_new_commit_takes_over_what_has_not_changed_and_keeps_what_is_not_ours(server):
+    folder = pull(server)
+    (folder / "notes.txt").write_text("mine")
+    (server.folder / "README.md").write_text("# Better weights\n")
+    server.commit, server.ranges = "d" * 40, []
+    assert pull(server) == folder
+    assert [name for name, _ in server.ranges] == ["README.md"]
+    assert (folder / "README.md").read_text() == "# Better weights\n"
+    left = folder.with_name("weights.cccccccc")
+    assert contents(left) == {"notes.txt": b"mine"}
+
+
+def test_a_folder_of_the_users_own_is_left_alone(server):
+    theirs = home.model_folder() / "some" / "weights" / "thesis.txt"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("years of work")
+    assert "left alone" in refusal(server).message
+    assert theirs.read_text() == "years of work"
+
+
+def test_two_at_once_do_not_mix(server):
+    from filelock import FileLock
+
+    partial = home.model_folder() / "some" / "weights.partial"
+    partial.parent.mkdir(parents=True)
+    with FileLock(partial.with_name(f".{partial.name}.lock")):
+        assert "Another das models pull" in refusal(server).message
+
+
+def test_a_revision_stands_beside_main(server):
+    main, fixed = pull(server), pull(server, f"{SOURCE}@{'c' * 40}")
+    assert main != fixed and weights.find(f"{SOURCE}@{'c' * 40}").folder == fixed
+
+
+def test_the_cache_of_other_programs_is_used_where_it_lies(server, tiny, tmp_path):
+    snapshot = weights.repository_folder(tmp_path / "other programs", SOURCE) / "snapshots" / ("c" * 40)
+    shutil.copytree(tiny, snapshot)
+    offer = hub.Hub(server.endpoint).look(SOURCE)
+    assert hub.in_hub_cache(offer) == snapshot
+    (snapshot / TRANSFORMER).write_bytes(b"half")
+    assert hub.in_hub_cache(offer) is None
+
+
+@pytest.mark.parametrize(
+    "change, said, fix",
+    [
+        ({"refused": True}, "licence of some/weights has not been accepted", "hf auth login"),
+        ({"name": "other/weights"}, "The hub has no some/weights", "hf auth login"),
+        ({"status": 503}, "code 503", "goes on where it stopped"),
+        ({"endpoint": "http://127.0.0.1:9"}, "cannot be reached", "network"),
+    ],
+)
+def test_what_the_hub_refuses_is_told_with_its_fix(server, change, said, fix):
+    for key, value in change.items():
+        setattr(server, key, value)
+    error = refusal(server)
+    assert said in error.message and fix in error.fix
+    assert error.exit_code == 2
+
+
+def test_an_unknown_revision_is_told(server):
+    assert "no revision v9" in refusal(server, f"{SOURCE}@v9").message
+
+
+def test_what_is_no_checkpoint_is_told(server):
+    shutil.rmtree(server.folder / "transformer")
+    assert "no weights of the published layout" in refusal(server).message
+
+
+def test_no_space_is_told_before_anything_is_fetched(server, monkeypatch):
+    usage = shutil.disk_usage(server.folder)
+    monkeypatch.setattr(hub.shutil, "disk_usage", lambda folder: usage._replace(free=1000))
+    assert "free there" in refusal(server).message and server.ranges == []
+
+
+def test_a_disk_that_fills_up_is_told(server, monkeypatch):
+    def full(*ignored, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(hub, "http_get", full)
+    error = refusal(server)
+    assert "the disk is full" in error.message and "DAS_MODELS" in error.fix
+    assert not (home.model_folder() / "some" / "weights").exists()
+
+
+def test_damage_after_the_download_is_found(server):
+    place = weights.Place(pull(server), SOURCE)
+    files = integrity.expected(place)
+    assert integrity.damaged(place, files) == []
+    spoil(place.folder / TRANSFORMER)
+    (place.folder / "vae" / "config.json").unlink()
+    assert sorted(integrity.damaged(place, files)) == [TRANSFORMER, "vae/config.json"]
+
+
+# The command itself, in a process of its own
+
+
+def das(*words, **variables) -> subprocess.CompletedProcess:
+    whole = [sys.executable, "-m", "diffusion_as_shader", "models", *map(str, words)]
+    environment = {**os.environ, "HF_TOKEN": "", **{name: str(value) for name, value in variables.items()}}
+    return subprocess.run(whole, capture_output=True, text=True, timeout=200, env=environment)
+
+
+def result(run: subprocess.CompletedProcess) -> dict:
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def test_pull_path_and_list_on_the_command_line(server, tmp_path):
+    ended = das("pull", SOURCE, "--json", HF_ENDPOINT=server.endpoint)
+    told = result(ended)
+    folder = told["folder"]
+    assert (told["commit"], told["licence"]) == ("c" * 40, "some-licence (LICENSE)")
+    assert '"event": "progress"' in ended.stdout
+    assert das("path", SOURCE).stdout == f"{folder}\n"
+    listed = das("list")
+    assert f"{SOURCE}: commit cccccccc" in listed.stdout and "licence: some-licence (LICENSE)" in listed.stdout
+    assert "not here: das models pull EXCAI/Diffusion-As-Shader" in listed.stdout
+    offline = das("pull", SOURCE, HF_ENDPOINT=server.endpoint, HF_HUB_OFFLINE="1")
+    assert offline.returncode == 2 and "HF_HUB_OFFLINE" in offline.stderr
+    elsewhere = das("path", SOURCE, DAS_MODELS=tmp_path)
+    assert elsewhere.returncode == 2 and f"das models pull {SOURCE}" in elsewhere.stderr
+
+
+def here(*words) -> dict:
+    """A command that imports torch, which a process of its own takes seconds for."""
+    out = io.StringIO()
+    reporter = JsonReporter(out, io.StringIO())
+    assert command.run(cli.parser().parse_args(["models", *map(str, words)]), reporter) == 0
+    return json.loads(out.getvalue().splitlines()[-1])
+
+
+def test_tiny_weights_are_written_and_verified(tmp_path):
+    assert here("tiny", tmp_path / "tiny")["folder"] == str(tmp_path / "tiny")
+    told = here("verify", tmp_path / "tiny")
+    assert told["compared"] == 0 and set(told["hashes"]) == {"transformer", "vae", "text_encoder"}
+    file = tmp_path / "tiny" / TRANSFORMER
+    file.write_bytes(file.read_bytes()[:9000])
+    with pytest.raises(WeightsError, match="cut short"):
+        here("verify", tmp_path / "tiny")
+
+
+def test_verify_compares_what_was_pulled_with_the_hubs_hashes(server):
+    folder = pull(server)
+    assert here("verify", SOURCE)["compared"] == len(contents(folder))
+    spoil(folder / TRANSFORMER)
+    with pytest.raises(WeightsError, match=f"1 files are not what the hub holds, {TRANSFORMER}") as caught:
+        here("verify", SOURCE)
+    assert caught.value.fix == f"Fetch them again with das models pull {SOURCE}."
