@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, IntProperty, PointerProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
 from ..shared.errors import UsageError
 from ..shared.points import is_grid
-from ..shared.request import MODEL_FRAMES, MODEL_SIZE, FirstFrame, GenerationRequest
+from ..shared.request import MAX_GUIDANCE_SCALE, MAX_STEPS, MODEL_FRAMES, MODEL_SIZE, FirstFrame, GenerationRequest
 from .preferences import ENGINES, default_engine
 
 DEFAULT_ENGINE = "default"
@@ -45,6 +45,28 @@ WRITTEN = [
     ("tracks", "Tracks", "Points followed through the shot, with visibility (tracks.npz)"),
 ]
 
+QUALITIES = [
+    ("draft", "Draft", "Faster and less exact, for trying things out"),
+    ("balanced", "Balanced", "Every speed-up whose error cannot be seen"),
+    ("final", "Final", "No speed-up that changes the result"),
+]
+GUIDANCES = [
+    ("dynamic", "Rising", "Guidance rises from step to step, as the model was made to be sampled"),
+    ("constant", "Constant", "The same guidance at every step"),
+    ("reference", "Reference", "As the reference program computes it: it jumps from step to step"),
+]
+SCHEDULERS = [("dpm", "DPM", "DPM-Solver++, which the published results were made with"), ("ddim", "DDIM", "Without fresh noise at each step")]
+TRACKING_RANGES = [
+    ("signed", "-1 to 1", "As the model was trained"),
+    ("unsigned", "0 to 1", "As the reference program gives it to the model"),
+]
+IMAGE_LATENT_SCALES = [
+    ("auto", "Automatic", "As the weights say"),
+    ("mul", "Multiplied", "The first frame's latents are multiplied by the scaling factor"),
+    ("div", "Divided", "The first frame's latents are divided by the scaling factor"),
+]
+MODEL_FIELDS = ("steps", "guidance", "scheduler", "tracking_range", "image_latent_scale", "from_base", "quality", "memory_plan")
+
 
 class DasSettings(bpy.types.PropertyGroup):
     """The scene's settings. Nothing is stored in a .blend until one of them is changed."""
@@ -79,6 +101,26 @@ class DasSettings(bpy.types.PropertyGroup):
     points: StringProperty(
         name="Points", description="What the tracks follow: a grid such as 50x50 or 400, or a .csv, .json or .npz file of x, y and t", default="50x50"
     )
+    weights: StringProperty(
+        name="Weights",
+        description="The model's weights: a folder, or owner/name on the Hugging Face hub; empty for the published ones",
+        subtype="DIR_PATH",
+    )
+    from_base: BoolProperty(name="From base", description="The weights are the base model's, without a tracking branch: make a new one")
+    steps: IntProperty(name="Steps", description="How many times the model refines the video", min=1, max=MAX_STEPS, soft_max=100, default=50)
+    guidance: EnumProperty(name="Guidance", description="How strongly the prompt leads, step by step", items=GUIDANCES)
+    guidance_scale: FloatProperty(
+        name="Guidance scale", description="How strongly the prompt leads at most", min=0, max=MAX_GUIDANCE_SCALE, soft_max=15, default=6
+    )
+    scheduler: EnumProperty(name="Sampler", description="How the noise is taken away", items=SCHEDULERS)
+    tracking_range: EnumProperty(name="Tracking range", description="The range of the tracking video in the model", items=TRACKING_RANGES)
+    image_latent_scale: EnumProperty(
+        name="First frame's scale", description="How the first frame's latents are scaled", items=IMAGE_LATENT_SCALES
+    )
+    quality: EnumProperty(name="Quality", description="What may be given up for speed", items=QUALITIES, default="balanced")
+    memory_plan: StringProperty(
+        name="Memory plan", description="How the model uses the graphics card's memory; das doctor names the plans", default="auto"
+    )
     show_strip: BoolProperty(name="Add strip", description="Let the result grow as a strip in the Sequencer", default=True)
 
 
@@ -87,7 +129,7 @@ def request_of(scene: bpy.types.Scene) -> GenerationRequest:
     settings = scene.das
     start, end = frame_range(scene)
     return GenerationRequest(
-        engine=default_engine() if settings.engine == DEFAULT_ENGINE else settings.engine,
+        engine=engine_of(scene),
         prompt=settings.prompt,
         negative_prompt=settings.negative_prompt,
         seed=settings.seed,
@@ -103,14 +145,23 @@ def request_of(scene: bpy.types.Scene) -> GenerationRequest:
         write=tuple(name for name, *_ in WRITTEN if name in settings.write),
         points=settings.points if is_grid(settings.points) else bpy.path.abspath(settings.points),
         first_frame=_first_frame(settings),
+        weights=bpy.path.abspath(settings.weights),
+        guidance_scale=round(settings.guidance_scale, 5),  # Blender keeps it in single precision
+        **{name: getattr(settings, name) for name in MODEL_FIELDS},
     )
+
+
+def engine_of(scene: bpy.types.Scene) -> str:
+    """The engine that a scene's settings mean."""
+    return default_engine() if scene.das.engine == DEFAULT_ENGINE else scene.das.engine
 
 
 def apply_request(scene: bpy.types.Scene, request: GenerationRequest) -> None:
     """The reverse of :func:`request_of`: the panel shows the request again, as a range of its own."""
     settings = scene.das
     settings.range = "custom"
-    for name in ("engine", "prompt", "negative_prompt", "seed", "width", "height", "frames", "fit", "hidden", "background"):
+    same = ("engine", "prompt", "negative_prompt", "seed", "width", "height", "frames", "fit", "hidden", "background")
+    for name in (*same, "weights", "guidance_scale", *MODEL_FIELDS):
         setattr(settings, name, getattr(request, name))
     settings.start, settings.end = round(request.start), round(request.end)
     settings.write, settings.points = set(request.write), request.points

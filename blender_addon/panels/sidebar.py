@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bpy
 
+from ..properties import engine_of
 from ..runner import runner
 
 
@@ -62,6 +63,10 @@ class DAS_PT_output(_InSidebar, bpy.types.Panel):
         size.prop(settings, "height")
         for name in ("frames", "fit", "hidden", "background", "negative_prompt", "seed", "show_strip"):
             layout.prop(settings, name)
+        if engine_of(context.scene) == "das":
+            model = layout.column(align=True)
+            for name in ("steps", "guidance_scale", "quality", "weights"):
+                model.prop(settings, name)
         layout.column(align=True).prop(settings, "write")
         if "tracks" in settings.write:
             layout.prop(settings, "points")

@@ -1,5 +1,6 @@
 """The panel, drawn into a layout that writes down what it is asked for."""
 
+import msgspec
 import pytest
 
 bpy = pytest.importorskip("bpy", reason="needs Blender")
@@ -9,6 +10,8 @@ from diffusion_as_shader.blender_addon import preferences, properties
 from diffusion_as_shader.blender_addon.jobs import Job
 from diffusion_as_shader.blender_addon.panels import CLASSES
 from diffusion_as_shader.blender_addon.runner import runner
+from diffusion_as_shader.shared.options import MODEL_FIELDS
+from diffusion_as_shader.shared.request import GenerationRequest
 
 from .scenes import REQUEST, moving_cube
 
@@ -140,3 +143,31 @@ def test_preferences_draw(scene):
     holder = type("Drawn", (), {"layout": layout, "bl_rna": preferences.DasPreferences.bl_rna})()
     preferences.DasPreferences.draw(holder, bpy.context)
     assert layout.seen[:2] == ["takes_folder", "engine"] and "ackend" in layout.seen[2]
+
+
+def test_the_models_settings_are_shown_for_the_model_alone_and_come_back(scene):
+    names = {"steps", "guidance_scale", "quality", "weights"}
+    scene.das.engine = "projection"
+    assert not names & set(drawn())
+    scene.das.engine = "das"
+    assert names < set(drawn())
+    default = GenerationRequest()
+    asked = properties.request_of(scene)
+    assert all(getattr(asked, name) == getattr(default, name) for name in (*MODEL_FIELDS, "guidance_scale", "weights"))
+    request = msgspec.structs.replace(
+        asked,
+        steps=25,
+        guidance="constant",
+        guidance_scale=4.3,
+        scheduler="ddim",
+        tracking_range="unsigned",
+        image_latent_scale="div",
+        weights="owner/name@main",
+        from_base=True,
+        quality="draft",
+        memory_plan="stream",
+    )
+    properties.apply_request(scene, request)
+    again = properties.request_of(scene)
+    assert all(getattr(again, name) == getattr(request, name) for name in (*MODEL_FIELDS, "guidance_scale", "weights"))
+    scene.das.property_unset("engine")  # the next test may go on with this scene
