@@ -10,9 +10,13 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
+
+# A shell that starts a command in the background lets it ignore Ctrl-C, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = Path(__file__).parent
 FOLDERS = {
