@@ -26,7 +26,7 @@ class DasEngine:
     name = "das"
 
     def __init__(self):
-        self._pipeline = None
+        self._planned = None
 
     def capabilities(self) -> EngineInfo:
         """For the published weights; a request that names weights of its own is judged by :meth:`load`."""
@@ -49,27 +49,21 @@ class DasEngine:
     def load(self, request: GenerationRequest) -> None:
         """Look at the weights and check the request by them; what is loaded of others is freed. Loading is a phase of generate."""
         require_libraries()
-        from ..models.checkpoint import Checkpoint
-        from ..models.pipeline import Pipeline
-        from ..models.plans import choose_plan
+        from ..models.planned import PlannedPipeline
 
-        checkpoint, plan = Checkpoint(request.weights, from_base=request.from_base), choose_plan(request.memory_plan)
-        if self._pipeline is None or not self._pipeline.serves(checkpoint, plan):
-            self.release()
-            self._pipeline = Pipeline(checkpoint, plan)
-        self._pipeline.check(request)
+        self._planned = self._planned or PlannedPipeline()
+        self._planned.load(request)
 
     def generate(
         self, request: GenerationRequest, signals: dict[str, np.ndarray], *, cancelled: Callable[[], bool]
     ) -> Iterator[Event]:
         """Phases prompt, load (where it must), encode, denoise and decode; frames in order, then the Report."""
-        yield from self._pipeline.generate(request, signals, cancelled)
+        yield from self._planned.generate(request, signals, cancelled)
 
     def release(self) -> None:
         """Give back all memory; the next generation loads again."""
-        if self._pipeline is not None:
-            self._pipeline.release()
-            self._pipeline = None
+        if self._planned is not None:
+            self._planned.release()
 
 
 def require_libraries() -> None:

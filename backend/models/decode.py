@@ -29,19 +29,24 @@ class Tiling(NamedTuple):
 
 
 @torch.no_grad()
-def decode(vae: AutoencoderKLCogVideoX, latents: torch.Tensor, *, tiled: bool = False) -> Iterator[torch.Tensor]:
+def decode(
+    vae: AutoencoderKLCogVideoX, latents: torch.Tensor, *, tiled: bool = False, spilled: bool = False
+) -> Iterator[torch.Tensor]:
     """Pictures [1,3,f,H,W] in -1..1 (not clamped), in order, from latents [1,C,F,h,w] of the VAE's own scale.
 
-    F latent frames become 4 (F - 1) + 1 pictures where F is odd. Equal to ``vae.decode``, tiled or not.
+    F latent frames become 4 (F - 1) + 1 pictures where F is odd. Equal to ``vae.decode``, tiled or not; ``spilled`` tiles
+    keep their caches in main memory while they wait.
     """
     before = vae.post_quant_conv or torch.nn.Identity()
     network = lambda z, cache: vae.decoder(before(z), conv_cache=cache)  # noqa: E731
     tilings = decoder_tilings(vae) if tiled else None
-    yield from streamed(network, latents, vae.num_latent_frames_batch_size, tilings)
+    yield from streamed(spilling(network) if spilled else network, latents, vae.num_latent_frames_batch_size, tilings)
 
 
 @torch.no_grad()
-def encode(vae: AutoencoderKLCogVideoX, pictures: torch.Tensor, *, tiled: bool = False) -> Iterator[torch.Tensor]:
+def encode(
+    vae: AutoencoderKLCogVideoX, pictures: torch.Tensor, *, tiled: bool = False, spilled: bool = False
+) -> Iterator[torch.Tensor]:
     """Moments [1,2C,f,h,w] of the latents' posterior, in order, from pictures [1,3,T,H,W] in -1..1. Equal to ``vae.encode``."""
     after = vae.quant_conv or torch.nn.Identity()
 
@@ -49,7 +54,8 @@ def encode(vae: AutoencoderKLCogVideoX, pictures: torch.Tensor, *, tiled: bool =
         moments, cache = vae.encoder(x, conv_cache=cache)
         return after(moments), cache
 
-    yield from streamed(network, pictures, vae.num_sample_frames_batch_size, encoder_tilings(vae) if tiled else None)
+    tilings = encoder_tilings(vae) if tiled else None
+    yield from streamed(spilling(network) if spilled else network, pictures, vae.num_sample_frames_batch_size, tilings)
 
 
 def streamed(network: Network, x: torch.Tensor, batch: int, tilings: tuple[Tiling, Tiling] | None) -> Iterator[torch.Tensor]:
@@ -65,6 +71,22 @@ def streamed(network: Network, x: torch.Tensor, batch: int, tilings: tuple[Tilin
                 out, caches[i, j] = network(x[:, :, frames, rows, columns], caches.get((i, j)))
                 tiles[i].append(out)
         yield blended(tiles, *tilings) if tilings else tiles[0][0]
+
+
+def spilling(network: Network) -> Network:
+    """The network with its caches in main memory between calls."""
+
+    def spilled(x: torch.Tensor, cache: dict | None) -> tuple[torch.Tensor, dict]:
+        out, cache = network(x, _moved(cache, x.device))
+        return out, _moved(cache, torch.device("cpu"))
+
+    return spilled
+
+
+def _moved(cache: dict | torch.Tensor | None, device: torch.device) -> dict | torch.Tensor | None:
+    if isinstance(cache, dict):
+        return {name: _moved(part, device) for name, part in cache.items()}
+    return cache if cache is None else cache.to(device)
 
 
 def frame_batches(count: int, size: int) -> list[slice]:

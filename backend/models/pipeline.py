@@ -19,9 +19,9 @@ from ...shared import home
 from ...shared.errors import Cancelled, UsageError
 from ...shared.request import GenerationRequest
 from .. import engines
-from . import decode, latents, preview, sampling, text
+from . import decode, latents, placement, preview, sampling, speed, text
 from .checkpoint import Checkpoint
-from .plans import Plan, give_back_memory
+from .plans import Plan
 
 SECONDS_BETWEEN_PREVIEWS = 1.0
 LIBRARIES = ("torch", "diffusers", "transformers")
@@ -61,7 +61,7 @@ class Pipeline:
     def release(self) -> None:
         """Give back all memory; the next generation loads again."""
         self._transformer = self._vae = None
-        give_back_memory()
+        placement.give_back_memory()
 
     def generate(
         self, request: GenerationRequest, signals: dict[str, np.ndarray], cancelled: Callable[[], bool]
@@ -73,13 +73,14 @@ class Pipeline:
         texts = yield from self._texts(request, notes)
         stop()
         yield from self._load(stop)
+        notes += speed.prepare(self._transformer, self.plan, request.quality)
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
-            image, tracking, to_rgb = yield from self._encode(request, signals, generator, tracking_generator, stop)
+            with placement.away(self._transformer, self.plan):
+                image, tracking, to_rgb = yield from self._encode(request, signals, generator, tracking_generator, stop)
             conditions = sampling.Conditions(*(one.to(image) for one in texts), image, tracking)
             x = yield from self._denoise(request, conditions, generator, to_rgb, cancelled)
-            yield from self._decode(x, stop)
-        if not self.plan.resident:
-            self.release()
+            with placement.away(self._transformer, self.plan):
+                yield from self._decode(x, stop)
         yield engines.Report(["tracking", "first_frame"], notes, self._versions())
 
     def _texts(self, request: GenerationRequest, notes: list[str]) -> Iterator[engines.Event]:
@@ -101,7 +102,8 @@ class Pipeline:
         return found
 
     def _text_encoder(self) -> torch.nn.Module:
-        return self.checkpoint.text_encoder(self.plan.dtype, self.plan.device)
+        size = placement.parameters_of(self.checkpoint, "text_encoder") * self.plan.dtype.itemsize
+        return self.checkpoint.text_encoder(self.plan.dtype, placement.text_device(self.plan, size))
 
     def _load(self, stop: Callable[[], None]) -> Events:
         """Phase ``load``, where transformer or VAE are not there yet."""
@@ -111,7 +113,7 @@ class Pipeline:
         self._vae = self.checkpoint.vae(self.plan.dtype, self.plan.device).eval()
         yield engines.Progress("load", 1, 3)
         stop()
-        self._transformer = self.checkpoint.transformer(self.plan.dtype, self.plan.device).eval()
+        self._transformer = placement.load_transformer(self.checkpoint, self.plan)
         yield engines.Progress("load", 2, 3)
         stop()
         self._hashes = self.checkpoint.hashes
@@ -149,7 +151,7 @@ class Pipeline:
         yield engines.Progress("encode", done, total)
         for clip in clips:
             found.append([])
-            for part in decode.encode(self._vae, clip, tiled=self.plan.tiled):
+            for part in decode.encode(self._vae, clip, tiled=self.plan.tiled, spilled=self.plan.spilled):
                 found[-1].append(part)
                 done += 1
                 yield engines.Progress("encode", done, total)
@@ -190,7 +192,7 @@ class Pipeline:
         total, index = 4 * (z.shape[2] - 1) + 1, 0
         yield engines.Progress("decode", 0, total)
         stop()
-        for pictures in decode.decode(self._vae, z, tiled=self.plan.tiled):
+        for pictures in decode.decode(self._vae, z, tiled=self.plan.tiled, spilled=self.plan.spilled):
             for frame in latents.to_frames(pictures):
                 yield engines.Frame(index, frame)
                 index += 1

@@ -7,7 +7,7 @@ memory that was free then, so that the next job begins with the one after it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -46,7 +46,6 @@ class Plan(NamedTuple):
     batched: bool = True
     apart: bool = False
     text_device: str = "cpu"
-    resident: bool = True
 
     @property
     def exact(self) -> bool:
@@ -165,36 +164,29 @@ def obstacle(plan: Plan, machine: Machine, network: Network, request: Generation
     return ""
 
 
-def choose(machine: Machine, network: Network, request: GenerationRequest, remembered: Remembered) -> Choice:
+def choose(
+    machine: Machine, network: Network, request: GenerationRequest, remembered: Remembered, among: Sequence[Plan] = PLANS
+) -> Choice:
     """The request's own plan, or the best that is expected to run and has not run out of memory here.
 
-    UsageError where there is no plan of that name, GenerationError where none fits.
+    UsageError where there is no plan of that name, NoMemory where none fits.
     """
     if request.memory_plan != "auto":
         plan = named(request.memory_plan, machine)
         return Choice(plan, need(plan, network, request), [])
     passed_over = []
-    for plan in PLANS:
+    for plan in among:
         if plan.device != machine.device:
             continue
         why = obstacle(plan, machine, network, request) or remembered.why_not(plan, machine, network, request)
         if not why:
             return Choice(plan, need(plan, network, request), passed_over)
         passed_over.append(f"{plan.name} {why}")
+    last = f": {passed_over[-1]}" if passed_over else " any more"
     raise NoMemory(
-        f"No memory plan fits this card and size: the last, {passed_over[-1]}.",
+        f"No memory plan fits {machine.name} and this size{last}.",
         "End other programs that use the memory, choose a smaller size or fewer frames, or try a plan by its name with --plan.",
     )
-
-
-def choose_plan(name: str = "auto") -> Plan:
-    return named("cpu" if name == "auto" else name, machines()[0])
-
-
-def give_back_memory() -> None:
-    from .placement import give_back_memory
-
-    give_back_memory()
 
 
 def named(name: str, machine: Machine) -> Plan:
@@ -206,10 +198,9 @@ def named(name: str, machine: Machine) -> Plan:
     raise UsageError(f"The memory plan {name} is not possible here.", f"Choose auto, {names}.")
 
 
-def after(plan: Plan) -> Iterator[Plan]:
-    """Plans that need less than one that ran out of memory, in their order."""
-    later = PLANS[NAMES.index(plan.name) + 1 :]
-    yield from (one for one in later if one.device == plan.device)
+def after(plan: Plan) -> tuple[Plan, ...]:
+    """Plans to try where one has run out of memory."""
+    return PLANS[NAMES.index(plan.name) + 1 :]
 
 
 class NoMemory(GenerationError):

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ...shared.errors import UsageError
-from .plans import give_back_memory
+from .placement import give_back_memory
 
 KEPT = 500  # embeddings on the disk, of 2 MB each
 # What the published results were made with where nothing else was said not to show.

@@ -131,7 +131,7 @@ def test_what_is_loaded_stays_until_other_weights_are_asked_for(weights, signals
     run(engine, make_request(weights), signals)
     again = run(engine, make_request(weights, seed=3), signals)
     assert "load" not in {event.phase for event in again if isinstance(event, engines.Progress)}
-    transformer = weakref.ref(engine._pipeline._transformer)
+    transformer = weakref.ref(engine._planned._pipeline._transformer)
     other = write_tiny_checkpoint(tmp_path / "other", seed=1)
     events = run(engine, make_request(other), signals)
     assert transformer() is None, "the first one has made room"
@@ -140,7 +140,7 @@ def test_what_is_loaded_stays_until_other_weights_are_asked_for(weights, signals
     write_tiny_checkpoint(other, seed=2)
     new = frames_of(run(engine, make_request(other), signals))
     assert (new != frames_of(events)).any(), "weights that changed on the disk are loaded again"
-    transformer = weakref.ref(engine._pipeline._transformer)
+    transformer = weakref.ref(engine._planned._pipeline._transformer)
     engine.release()
     assert transformer() is None
 
@@ -151,9 +151,9 @@ def test_cancel_in_the_middle_of_a_step(engine, weights, signals, plain):
     engine.load(request)
     run(engine, request, signals)
     ran, decoded = [], []
-    network = engine._pipeline._transformer
+    network = engine._planned._pipeline._transformer
     hooks = [block.register_forward_hook(lambda *_: ran.append(1)) for block in network.transformer_blocks]
-    hooks.append(engine._pipeline._vae.decoder.register_forward_hook(lambda *_: decoded.append(1)))
+    hooks.append(engine._planned._pipeline._vae.decoder.register_forward_hook(lambda *_: decoded.append(1)))
     try:
         with pytest.raises(Cancelled):
             run(engine, request, signals, cancelled=lambda: len(ran) >= 6)
@@ -234,7 +234,7 @@ def test_a_base_model_gets_a_branch_on_purpose_only(engine, weights, signals, tm
     shutil.rmtree(base / "transformer")
     engine.load(make_request(weights))
     run(engine, make_request(weights), signals)
-    network = engine._pipeline._transformer
+    network = engine._planned._pipeline._transformer
     config = {key: value for key, value in network.config.items() if not key.startswith("_") and key != "num_tracking_blocks"}
     CogVideoXTransformer3DModel(**config).save_pretrained(base / "transformer")
     with pytest.raises(UsageError, match="without the tracking branch") as caught:
