@@ -45,6 +45,7 @@ class Jobs:
         self._start = start_worker
         self._progress: dict[str, messages.Progress] = {}
         self._deliveries: dict[str, Delivery] = {}
+        self._wanting_memory: list[bytes] = []  # clients that wait for the worker to give it back
         self._watching: set[asyncio.Task] = set()
         self._stopping = False
 
@@ -143,6 +144,21 @@ class Jobs:
             await delivery.acknowledge(index)
             await self._tidy(job)
 
+    async def release_memory(self, client: bytes) -> messages.MemoryReleased | None:
+        """Let the worker give back what it keeps. None where the client is told once it has."""
+        if self.worker is None or not self.worker.ready:
+            return messages.MemoryReleased()
+        if self.worker.job:
+            return messages.MemoryReleased(released=False)
+        self._wanting_memory.append(client)
+        await self._order(self.worker.name, messages.ReleaseMemory())
+        return None
+
+    async def _memory_released(self) -> None:
+        wanting, self._wanting_memory = self._wanting_memory, []
+        for client in wanting:
+            await self._send(client, messages.MemoryReleased())
+
     def forget_client(self, client: bytes) -> None:
         """Its jobs go on; their frames wait in the spool."""
         self._deliveries = {job: entry for job, entry in self._deliveries.items() if entry.client != client}
@@ -170,6 +186,8 @@ class Jobs:
             case messages.Frame():
                 if delivery := self._deliveries.get(message.job):
                     await delivery.add([message.index])
+            case messages.MemoryReleased():
+                await self._memory_released()
             case messages.Done() | messages.Failed() | messages.Cancelled() if self.worker.job == message.job:
                 self.worker.job = self.worker.cancel_by = None
                 await self._finish(message.job, message)
@@ -245,6 +263,7 @@ class Jobs:
         log.error("the worker %s ended %s", worker.pid, how)
         self.worker = None
         self.worker_known.set()
+        await self._memory_released()  # all that it had
         job = worker.job
         if job is None and not worker.ready and (waiting := self._queue.next()):
             job = waiting.id  # each start that fails ends a job, so it is not tried for ever

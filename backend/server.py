@@ -244,6 +244,9 @@ class Server:
                 await jobs.deliver(message.job)
             case messages.Received():
                 await jobs.received(message.job, message.index, client)
+            case messages.ReleaseMemory():
+                if answer := await jobs.release_memory(client):
+                    await self._send(client, answer)
             case messages.Release():
                 log.info("%s has gone", session.name)
                 self._leases.release(client)

@@ -79,6 +79,9 @@ class Worker:
             message = wire.decode(self._socket.recv_multipart(copy=False), messages.ToWorker)
             if isinstance(message, messages.Work):
                 self._send(self._run(message))
+            elif isinstance(message, messages.ReleaseMemory):
+                self._release()
+                self._send(messages.MemoryReleased())
 
     def _run(self, work: messages.Work) -> messages.Done | messages.Failed | messages.Cancelled:
         """Run a job to its end; whatever goes wrong becomes a Failed with kind and fix."""

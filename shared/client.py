@@ -158,6 +158,12 @@ class Client:
         """Move a waiting job, 0 to run next; all jobs."""
         return self._ask(messages.Reorder(job=job, position=position), messages.Jobs, timeout).jobs
 
+    # ---- the engines
+
+    def release_memory(self, timeout: float = SECONDS_TO_ANSWER) -> bool:
+        """Let the backend give back the memory that it keeps for the next job; False where a job runs and needs it."""
+        return self._ask(messages.ReleaseMemory(), messages.MemoryReleased, timeout).released
+
     # ---- the connection
 
     def close(self) -> None:
@@ -222,7 +228,7 @@ class Client:
                 self._lost = True
             case messages.Refused():
                 self._refused(message)
-            case messages.Job() | messages.Jobs():
+            case messages.Job() | messages.Jobs() | messages.MemoryReleased():
                 self._answers.append(message)
                 self.jobs = message.jobs if isinstance(message, messages.Jobs) else self.jobs
             case _:

@@ -136,6 +136,13 @@ class Release(Message):
     """The client goes: its lease ends now."""
 
 
+class ReleaseMemory(Message):
+    """Let go of what engines keep loaded for the next job, as a render of this machine may need it. Answered by MemoryReleased.
+
+    The server passes it on to the worker, which answers the same.
+    """
+
+
 class Shutdown(Message):
     """Stop the backend: the running job goes back into the queue. Answered by Stopping."""
 
@@ -190,6 +197,12 @@ class Jobs(Message):
     """The answer to List and Reorder: running, waiting in their order, then ended ones, newest first."""
 
     jobs: list[JobInfo]
+
+
+class MemoryReleased(Message):
+    """The answer to ReleaseMemory: ``released`` once nothing is kept, False where a job runs, which keeps what it has."""
+
+    released: bool = True
 
 
 class Stopping(Message):
@@ -273,8 +286,8 @@ class Stop(Message):
     job: JobId
 
 
-ToServer = Hello | Submit | Cancel | Status | List | Reorder | Retry | Attach | Received | Release | Shutdown | Heartbeat
+ToServer = Hello | Submit | Cancel | Status | List | Reorder | Retry | Attach | Received | Release | ReleaseMemory | Shutdown | Heartbeat
 JobEvent = Progress | Preview | Frame | Done | Failed | Cancelled
-ToClient = Welcome | Refused | Accepted | Job | Jobs | Stopping | Heartbeat | JobEvent
-FromWorker = Ready | JobEvent
-ToWorker = Work | Stop
+ToClient = Welcome | Refused | Accepted | Job | Jobs | MemoryReleased | Stopping | Heartbeat | JobEvent
+FromWorker = Ready | MemoryReleased | JobEvent
+ToWorker = Work | Stop | ReleaseMemory

@@ -13,6 +13,7 @@ from conftest import assert_frames, expected_frames, follow, make_request, make_
 from diffusion_as_shader.backend.spool import JobFolder
 from diffusion_as_shader.backend.worker_process import how_it_ended
 from diffusion_as_shader.shared import messages
+from diffusion_as_shader.shared.errors import BackendError
 from diffusion_as_shader.shared.processes import pid_alive
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -153,3 +154,39 @@ def test_an_idle_worker_gives_its_memory_back_and_works_on(start_backend, monkey
             released = backend.output().count("the pattern is released")
             assert_frames(follow(peer, submit(peer)), expected_frames())
             until(lambda: backend.output().count("the pattern is released") > released)
+
+
+# ---- what is kept for the next job
+
+
+def test_memory_is_given_back_when_a_client_asks(backend, peer):
+    follow(peer, submit(peer))
+    released = backend.output().count("the pattern is released")
+    assert peer.release_memory()
+    assert backend.output().count("the pattern is released") == released + 1
+    assert peer.release_memory(), "where nothing is kept there is nothing to wait for"
+    assert backend.output().count("the pattern is released") == released + 1
+    assert_frames(follow(peer, submit(peer)), expected_frames())
+
+
+def test_a_running_job_keeps_its_memory(backend, peer):
+    job = submit(peer, "sleep=0.05")
+    follow(peer, job, last=messages.Frame)
+    released = backend.output().count("the pattern is released")
+    assert not peer.release_memory()
+    follow(peer, job)
+    assert backend.output().count("the pattern is released") == released
+
+
+@posix
+def test_a_worker_that_dies_gives_its_memory_back_too(own_backend):
+    with own_backend.connect() as peer:
+        follow(peer, submit(peer))
+        pid = worker_pid(own_backend)
+        os.kill(pid, signal.SIGSTOP)  # it will not answer
+        try:
+            with pytest.raises(BackendError):
+                peer.release_memory(0.3)
+        finally:
+            os.kill(pid, signal.SIGKILL)
+        until(peer.release_memory)

@@ -33,6 +33,7 @@ EXAMPLES = {
         messages.Attach(job=JOB, have=[0, 48]),
         messages.Received(job=JOB, index=3),
         messages.Release(),
+        messages.ReleaseMemory(),
         messages.Shutdown(),
         messages.Heartbeat(number=5),
     ],
@@ -42,6 +43,7 @@ EXAMPLES = {
         messages.Accepted(job=JOB, position=1),
         messages.Job(info=INFO),
         messages.Jobs(jobs=[INFO, INFO]),
+        messages.MemoryReleased(released=False),
         messages.Stopping(),
         messages.Heartbeat(number=5, answer=True),
         messages.Progress(job=JOB, phase="warp", step=1, total=2),
@@ -51,10 +53,11 @@ EXAMPLES = {
         messages.Failed(job=JOB, kind="engine", message="No.", fix="Yes."),
         messages.Cancelled(job=JOB),
     ],
-    messages.FromWorker: [messages.Ready(pid=3, engines=[ENGINE]), messages.Frame(job=JOB, index=2)],
+    messages.FromWorker: [messages.Ready(pid=3, engines=[ENGINE]), messages.MemoryReleased(), messages.Frame(job=JOB, index=2)],
     messages.ToWorker: [
         messages.Work(job=JOB, request=GenerationRequest(seed=7), folder="/spool/x"),
         messages.Stop(job=JOB),
+        messages.ReleaseMemory(),
     ],
 }
 CASES = [(union, message) for union, examples in EXAMPLES.items() for message in examples]
