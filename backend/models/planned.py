@@ -44,7 +44,7 @@ class PlannedPipeline:
             self._pipeline = None
 
     def _use(self, checkpoint: Checkpoint, request: GenerationRequest, among: tuple[plans.Plan, ...]) -> None:
-        self._machine = plans.machines()[0]
+        self._machine = plans.machine_for(request.memory_plan)
         network = placement.network_of(checkpoint)
         self._choice = plans.choose(self._machine, network, request, plans.Remembered(), among)
         if self._pipeline is None or not self._pipeline.serves(checkpoint, self._choice.plan):

@@ -17,7 +17,7 @@ import torch
 from ...shared import home
 from ...shared.errors import GenerationError, UsageError
 from ...shared.request import GenerationRequest
-from . import costs
+from . import cards, costs
 from .costs import GB, Network
 
 Weights = Literal["same", "int8", "fp8", "cast8"]
@@ -47,6 +47,20 @@ class Plan(NamedTuple):
     apart: bool = False
     text_device: str = "cpu"
 
+    def __str__(self) -> str:
+        """'bf16, in tiles, guidance split, ...': what sets it apart from the best plan."""
+        numbers = {torch.float32: "fp32", torch.bfloat16: "bf16"}[self.dtype]
+        weights = {"same": "", "int8": " with int8 weights", "fp8": " with fp8 weights", "cast8": " with weights cast to fp8"}[self.weights]
+        offload = {"none": "", "block": "blocks streamed from main memory", "leaf": "layers streamed from main memory"}[self.offload]
+        rest = [
+            offload,
+            "VAE in tiles" if self.tiled else "VAE in one piece",
+            "guidance together" if self.batched else "guidance one pass after the other",
+            "transformer and VAE by turns" if self.apart else "",
+            "prompts on the CPU" if self.text_device != self.device else "",
+        ]
+        return ", ".join([numbers + weights, *filter(None, rest)])
+
     @property
     def exact(self) -> bool:
         """The weights are the checkpoint's own, not rounded to 8 bits."""
@@ -68,6 +82,7 @@ PLANS = (
     Plan("cpu-small", "cpu", torch.bfloat16, tiled=True, batched=False),
 )
 NAMES = tuple(plan.name for plan in PLANS)
+CPU_NAMES = tuple(plan.name for plan in PLANS if plan.device == "cpu")
 BYTES = {"same": 2, "int8": 1, "fp8": 1, "cast8": 1}
 
 
@@ -105,14 +120,23 @@ class Choice(NamedTuple):
 
 
 def machines() -> list[Machine]:
-    """The card that torch would use, if any, and the CPU. What this process holds counts as free: the next plan may have it."""
-    main, ours = psutil.virtual_memory(), psutil.Process().memory_info().rss
-    available = main.available + ours
-    cpu = Machine("cpu", "cpu", main.total, available, available)
-    if not torch.cuda.is_available():
-        return [cpu]
+    """The card that torch would use, if any, and the CPU; CardError where a driver is too old. What this process holds counts as free: the next plan may have it."""
+    if not cards.available():
+        return [cpu()]
     free, total = torch.cuda.mem_get_info()
-    return [Machine(torch.cuda.get_device_name(), "cuda", total, free + torch.cuda.memory_reserved(), available), cpu]
+    return [Machine(torch.cuda.get_device_name(), "cuda", total, free + torch.cuda.memory_reserved(), cpu().free), cpu()]
+
+
+def cpu() -> Machine:
+    """Main memory, with what this process holds."""
+    memory = psutil.virtual_memory()
+    free = memory.available + psutil.Process().memory_info().rss
+    return Machine("the CPU", "cpu", memory.total, free, free)
+
+
+def machine_for(name: str) -> Machine:
+    """Where the plan of a request would run: the CPU where the plan says so, whatever the state of cards."""
+    return cpu() if name in CPU_NAMES else machines()[0]
 
 
 def need(plan: Plan, network: Network, request: GenerationRequest) -> Need:
