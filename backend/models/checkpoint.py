@@ -49,7 +49,7 @@ class Checkpoint:
     """Weights in a folder, or of a hub id that has been pulled (:func:`weights.find`); nothing is loaded until it is asked for.
 
     ``from_base`` takes CogVideoX-5b-I2V and gives its transformer a new, untrained branch. Whatever is wrong raises
-    WeightsError, at the latest when the component is loaded.
+    WeightsError, at the latest when the component is loaded. Models come ready for inference: no parameter asks for a gradient.
     """
 
     def __init__(self, source: str | Path = "", *, revision: str | None = None, cache: Path | None = None, from_base: bool = False):
@@ -132,7 +132,7 @@ class Checkpoint:
         folder = self.place.folder / "text_encoder"
         transformers_logging.disable_progress_bar()  # a worker tells of progress by its events
         model = T5EncoderModel.from_pretrained(folder, dtype=dtype or "auto", use_safetensors=True, local_files_only=True)
-        return model.eval().to(device)
+        return model.eval().requires_grad_(False).to(device)
 
     def tokenizer(self) -> Any:
         """What turns a prompt into the text encoder's tokens."""
@@ -146,7 +146,8 @@ class Checkpoint:
         options |= {} if str(device) == "cpu" else {"device_map": {"": device}}
         dtype = dtype or self._stored_dtype(component)
         folder = self.place.folder / component
-        return model.from_pretrained(folder, torch_dtype=dtype, use_safetensors=True, local_files_only=True, **options)
+        loaded = model.from_pretrained(folder, torch_dtype=dtype, use_safetensors=True, local_files_only=True, **options)
+        return loaded.requires_grad_(False)
 
     def _stored_dtype(self, component: str) -> torch.dtype:
         first = self._files(component)[0]

@@ -55,6 +55,7 @@ def test_each_component_loads_from_its_folder_as_it_was_stored(tiny, capfd):
     for component, file in FILES.items():
         model = getattr(parts, component)
         assert same(model, tiny / component / file) and not model.training and model.dtype is torch.float32, component
+        assert not any(parameter.requires_grad for parameter in model.parameters()), component
     assert parts.scheduler["prediction_type"] == "v_prediction"
     assert parts.tokenizer("cube").input_ids == [102, 120, 101, 104, 1]
     assert parts.notes == [] and set(parts.hashes) == set(FILES)
