@@ -51,6 +51,7 @@ PLACES: dict[str, Place] = {
     "generate tracking": Place(("backend",), "generate"),
     "benchmark tracking": Place(("blender",), "benchmark_tracking"),
     "benchmark projection": Place(("blender",), "benchmark_projection"),
+    "benchmark das": Place(("backend",), "benchmark_das", "torch"),
     "serve": Place(("backend",), "serve"),
     "doctor": Place(("backend", "blender"), "doctor"),
     "encode": Place(("backend",), "encode"),
@@ -280,9 +281,12 @@ def _add_camera(camera: argparse.ArgumentParser) -> None:
 
 def _add_backend_commands(add, blender: argparse.ArgumentParser, everywhere: argparse.ArgumentParser) -> None:
     benchmark = add("benchmark", "Measure speed or quality on this machine.", blender)
-    benchmark.add_argument("what", choices=("tracking", "projection"))
+    benchmark.add_argument("what", choices=("tracking", "projection", "das"))
     benchmark.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a .blend file (default: the example)")
     benchmark.add_argument("-o", dest="output", type=Path, metavar="FOLDER", help="where to put pictures")
+    model = benchmark.add_argument_group("benchmark das", "--size full, the default with a card, or --size tiny")
+    model.add_argument("--weights", metavar="FOLDER|ID", help="these weights (default: random ones)")
+    model.add_argument("--steps", type=int, metavar="N", help="how many denoising steps to measure (default: 6)")
     add_capture_options(benchmark)
 
     serve = add("serve", "Run the backend in the foreground.")
