@@ -14,7 +14,7 @@ from ..shared.request import GenerationRequest, check
 from ..shared.timeline import sample_frames
 from . import cameras
 from .capture.geometry import missing_notes
-from .capture.physics import check_rigid_bodies
+from .capture.physics import check_fluids, check_rigid_bodies
 from .capture.scene_guard import check_not_rendering, first_layer
 from .measuring import camera_name
 
@@ -22,6 +22,7 @@ from .measuring import camera_name
 def scene_findings(scene: bpy.types.Scene, request: GenerationRequest) -> list[Finding]:
     """Everything that stands against a capture, and what the file lacks."""
     wrong = [*_request(request), *_cameras(scene, request), *_rigid_bodies(scene)]
+    wrong += blocked_by(lambda: check_fluids(scene), "fluid")
     for test in (check_not_rendering, lambda: first_layer(scene)):
         wrong += blocked_by(test, "scene")
     return wrong + _missing()

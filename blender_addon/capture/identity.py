@@ -26,26 +26,49 @@ FAR = 0.03  # of the surface's size in rest space: farther away a vertex was mad
 OFF = 0.01  # of the same size: nearer, a triangle lies on the first surface, however it is turned
 TURNED = 0.3  # cosine between a triangle and the first surface below which it is another surface, such as a cut's
 TURNED_OVER = -0.9  # the same where a triangle is inside out, as the copies that a Mirror makes are in rest space
+STILL = 0.25  # of a mesh's vertices: where so many keep still, one without rest positions is not deformed but cut
 RIM = 0.003  # of the same size: how far from the first surface a guessed vertex may lie
 ROUNDS = 8  # vertices that a modifier made without a rest position lie at most so many edges from one that has it
 
 
 class Identity(msgspec.Struct):
     """A mesh's attribute: ``values`` i32 [V] for ``id``, f32 [V,3] for ``rest_position``, which is ``guessed`` (bool
-    [V]) from the neighbours where vertices had none."""
+    [V]) from the neighbours where vertices had none. ``nameless`` (bool [V]) are those whose value says nothing:
+    geometry that a modifier has joined, where nobody near has a rest position, and copies, such as a mirrored half."""
 
     kind: str
     values: np.ndarray
     guessed: np.ndarray | None = None
+    nameless: np.ndarray | None = None
 
     def same_as(self, other: Identity | None) -> bool:
-        """Are these the same vertices? A Bevel that bends along moves rest positions a little, which changes nobody."""
+        """Are these the same vertices, where connectivity is equal? A Bevel that bends along moves rest positions a
+        little, which changes nobody; the nameless are who their number says, as in a mesh without attributes."""
         if other is None or self.kind != other.kind or len(self.values) != len(other.values):
             return False
-        if self.kind == NAME or not len(self.values):
+        if self.kind == NAME:
             return np.array_equal(self.values, other.values)
-        near = SAME if self.guessed is None and other.guessed is None else EXACT
-        return np.abs(self.values - other.values).max() <= near * np.ptp(self.values, axis=0).max()
+        if self.guessed is None and other.guessed is None:
+            return _is_near(self.values, other.values, SAME)
+        if self.without_names and other.without_names:
+            still = np.abs(self.values - other.values).max(axis=1) <= EXACT * np.ptp(self.values, axis=0).max()
+            return bool(still.all() or still.mean() < STILL)
+        named = ~(_mask(self.nameless, self.values) | _mask(other.nameless, self.values))
+        return _is_near(self.values[named], other.values[named], EXACT)
+
+    @property
+    def without_names(self) -> bool:
+        """Has no vertex a rest position, as after the Boolean of Blender 4.5? Their local positions stand for them."""
+        return self.guessed is not None and bool(self.guessed.all()) and len(self.guessed) > 0
+
+
+def _is_near(values: np.ndarray, others: np.ndarray, share: float) -> bool:
+    """Do two [V,3] differ by less than this share of their size?"""
+    return not len(values) or bool(np.abs(values - others).max() <= share * np.ptp(values, axis=0).max())
+
+
+def _mask(mask: np.ndarray | None, values: np.ndarray) -> np.ndarray:
+    return np.zeros(len(values), bool) if mask is None else mask
 
 
 class Followed(msgspec.Struct):
@@ -69,8 +92,14 @@ def read_identity(mesh: bpy.types.Mesh, local: np.ndarray) -> Identity | None:
     missing = ~stored.any(axis=1)
     if missing.sum() < 2:  # one may lie at the origin by right; a cut makes three or more
         return Identity(REST, stored)
-    missing |= borrowed(stored, local)
-    return Identity(REST, completed(stored, local, missing, _edges(mesh)), missing)
+    if missing.all():
+        return Identity(REST, local, missing)
+    edges = _edges(mesh)
+    missing &= ~_at_origin(missing, edges)
+    copies = np.zeros(len(stored), bool)
+    copies[~missing] = borrowed(stored[~missing], local[~missing])
+    values, reached = completed(stored, local, missing | copies, edges)
+    return Identity(REST, values, missing | copies, copies | ~reached)
 
 
 def _stored(mesh: bpy.types.Mesh, name: str, kind: str, values: np.ndarray) -> np.ndarray | None:
@@ -87,6 +116,15 @@ def _edges(mesh: bpy.types.Mesh) -> np.ndarray:
     return edges
 
 
+def _at_origin(missing: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """bool [V]: the one vertex without a rest position whose neighbours all have one, which lies at the origin by right."""
+    alone = np.zeros(len(missing), bool)
+    alone[edges] = True
+    alone[edges[missing[edges].all(axis=1)]] = False
+    alone &= missing
+    return alone & (alone.sum() == 1)
+
+
 def borrowed(values: np.ndarray, local: np.ndarray) -> np.ndarray:
     """bool [V]: vertices with the rest position of another one that lies nearer to it. Blender 5.2's Boolean, which
     leaves the vertices of the cut without any, gives such to the cutter's."""
@@ -99,22 +137,22 @@ def borrowed(values: np.ndarray, local: np.ndarray) -> np.ndarray:
     return taken
 
 
-def completed(values: np.ndarray, local: np.ndarray, missing: np.ndarray, edges: np.ndarray) -> np.ndarray:
+def completed(values: np.ndarray, local: np.ndarray, missing: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rest positions f32 [V,3] where ``missing`` ones [V] lie from their local position [V,3] as far as their
-    neighbours along ``edges`` [E,2] do."""
+    neighbours along ``edges`` [E,2] do, and which vertices (bool [V]) have one; the local position where none does."""
     offset, known = values - local, ~missing
     offset[missing] = 0
     for _ in range(ROUNDS):
-        if known.all():
+        here, there = np.concatenate([edges, edges[:, ::-1]]).T
+        chosen = ~known[here] & known[there]
+        here, there = here[chosen], there[chosen]
+        if not len(here):
             break
-        total, count = np.zeros_like(offset), np.zeros(len(offset), np.float32)
-        for here, there in (edges.T, edges.T[::-1]):
-            chosen = ~known[here] & known[there]
-            np.add.at(total, here[chosen], offset[there[chosen]])
-            np.add.at(count, here[chosen], 1)
+        count = np.bincount(here, minlength=len(offset))
+        total = np.stack([np.bincount(here, offset[there, axis], len(offset)) for axis in range(3)], axis=1)
         found = count > 0
         offset[found], known = total[found] / count[found, None], known | found
-    return local + offset
+    return local + offset, known
 
 
 class FirstSurface:
@@ -172,12 +210,22 @@ class FirstSurface:
         places, _, faces, found = self._nearest(values)
         if identity.guessed is not None:  # the rim of a cut lies on the surface; its depth does not, however near
             found &= ~identity.guessed | (np.linalg.norm(places - values, axis=1) <= RIM * self._size)
+            found &= self._placed(identity)
         rest = np.zeros((len(values), 3), np.float32)
         if found.any():
             corners = self._solid[faces[found]]
             weights = _barycentric(places[found], self.identity.values[corners].astype(np.float64))
             rest[found] = np.einsum("nk,nkc->nc", weights, self.positions[corners])
         return rest, found
+
+    def _placed(self, identity: Identity) -> np.ndarray:
+        """bool [V]: vertices whose value is a place in rest space. Local positions are where all that has no rest
+        position keeps still, or most of a mesh without any; what moved could be anywhere."""
+        nameless = identity.guessed if identity.without_names else identity.nameless
+        before = set(map(tuple, self.identity.values.tolist()))
+        still = np.array([each in before for each in map(tuple, identity.values[nameless].tolist())], bool)
+        enough = len(still) and still.mean() >= (STILL if identity.without_names else 1)
+        return ~nameless | bool(enough)
 
     def _without_cuts(self, followed: Followed, values: np.ndarray) -> Followed:
         """Triangles whose corners lie on the first surface and which do not are the faces of a cut: untracked."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import bpy
 import msgspec
@@ -95,6 +97,7 @@ class InstanceReader:
             if pointer not in meshes:
                 meshes[pointer] = self._mesh(thing)
             local, topology = meshes[pointer]
+            self._remember(thing.name_full, topology)
             if len(topology.triangles):
                 key, matrix = _key(entry, thing), entry.matrix_world
                 looks = self._look_at(key, thing)
@@ -132,18 +135,32 @@ class InstanceReader:
     def _mesh(self, thing: bpy.types.Object) -> tuple[np.ndarray, Topology]:
         """Local positions f32 [V,3] and the topology: one that an object of this name had a frame ago or in the first
         frame, else a new one. Instances come and go, so none of them can be the one to remember it by."""
-        mesh, name = thing.data, thing.name_full
-        local = np.empty((len(mesh.vertices), 3), np.float32)
-        mesh.attributes["position"].data.foreach_get("vector", local.reshape(-1))  # vertices.co is 20 times slower
-        corners, identity = _corners(mesh), read_identity(mesh, local)
-        for known in (*self._now.get(name, ()), *self._before.get(name, ()), *(self._first or {}).get(name, ())):
-            if known.fits(mesh, corners, identity):
-                break
-        else:
-            known = Topology(next(self._numbers), mesh, corners, identity)
-        if known not in self._now.setdefault(name, []):
-            self._now[name].append(known)
-        return local, known
+        with _readable(thing) as mesh:
+            local = np.empty((len(mesh.vertices), 3), np.float32)
+            if local.size:  # vertices.co is 20 times slower; a mesh without vertices has no such attribute
+                mesh.attributes["position"].data.foreach_get("vector", local.reshape(-1))
+            corners, identity, name = _corners(mesh), read_identity(mesh, local), thing.name_full
+            for known in (*self._now.get(name, ()), *self._before.get(name, ()), *(self._first or {}).get(name, ())):
+                if known.fits(mesh, corners, identity):
+                    return local, known
+            return local, Topology(next(self._numbers), mesh, corners, identity)
+
+    def _remember(self, name: str, topology: Topology) -> None:
+        """By each object that shows it: those that share a mesh come and go one by one."""
+        if topology not in self._now.setdefault(name, []):
+            self._now[name].append(topology)
+
+
+@contextmanager
+def _readable(thing: bpy.types.Object) -> Iterator[bpy.types.Mesh]:
+    """An evaluated object's mesh; while it is edited Blender keeps that where only ``to_mesh`` finds it."""
+    if not thing.data.is_editmode:
+        yield thing.data
+        return
+    try:
+        yield thing.to_mesh()
+    finally:
+        thing.to_mesh_clear()
 
 
 def _key(entry: bpy.types.DepsgraphObjectInstance, thing: bpy.types.Object) -> Key:

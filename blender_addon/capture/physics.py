@@ -34,11 +34,12 @@ class Moments:
     """How each wanted frame is reached: directly, or through every whole frame since the physics began.
 
     ``way`` is "in place" where the user's own scene must be played first, else "scene copy". SceneError where
-    rigid bodies are not baked.
+    rigid bodies or fluids are not baked.
     """
 
     def __init__(self, scene: bpy.types.Scene, frames: Sequence[float]):
         check_rigid_bodies(scene)
+        check_fluids(scene)
         self.scene, self.frames = scene, frames
         self.unbaked = unbaked(scene)
         self.played = sorted({each.name for each in self.unbaked if each.kind in PLAYED})
@@ -78,6 +79,18 @@ def check_rigid_bodies(scene: bpy.types.Scene) -> None:
             "The rigid bodies are not baked, and Blender does not simulate them while rendering.",
             "Bake them: Scene properties, Rigid Body World, Cache, Bake All Dynamics.",
         )
+
+
+def check_fluids(scene: bpy.types.Scene) -> None:
+    """SceneError where a fluid is not baked: simulating it ends a Blender without a window, in the render or at exit."""
+    for thing in rendered_objects(scene):
+        for modifier in thing.modifiers:
+            domain = modifier.domain_settings if modifier.type == "FLUID" and modifier.show_render else None
+            if domain and not domain.has_cache_baked_data:
+                raise SceneError(
+                    f"The fluid of {thing.name} is not baked, and Blender can end when it simulates one while rendering.",
+                    "Bake it: Physics properties, Fluid, Cache (type All or Modular); or switch the modifier off for renders.",
+                )
 
 
 def unbaked(scene: bpy.types.Scene) -> list[Simulation]:
