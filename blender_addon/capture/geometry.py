@@ -127,6 +127,8 @@ def _scene_notes(scene: bpy.types.Scene, request: GenerationRequest) -> list[str
     if request.first_frame.source != "file":
         if scene.render.use_motion_blur:
             notes.append("The first frame is rendered without motion blur, so that its edges line up with the tracking video.")
+        if scene.render.use_freestyle:
+            notes.append("The first frame is rendered without Freestyle's lines.")
         if scene.render.use_compositing and _has_compositor(scene):
             notes.append("The first frame is rendered without the compositor.")
     return notes

@@ -100,7 +100,7 @@ class InstanceReader:
             self._remember(thing.name_full, topology)
             if len(topology.triangles):
                 key, matrix = _key(entry, thing), entry.matrix_world
-                looks = self._look_at(key, thing)
+                looks = self._look_at(key, thing, layer)
                 holdout = thing.holdout_get(view_layer=layer) or set(looks) == {"holdout"}
                 positions, mirrored = _transform(local, matrix), matrix.is_negative
                 instances.append(Instance(key, key[0], positions, topology, holdout, looks, mirrored))
@@ -120,8 +120,8 @@ class InstanceReader:
             return False
         return not (self.engine == "CYCLES" and thing.indirect_only_get(view_layer=layer))
 
-    def _look_at(self, key: Key, thing: bpy.types.Object) -> tuple[Look, ...]:
-        looks = self._looks.of(thing)
+    def _look_at(self, key: Key, thing: bpy.types.Object, layer: bpy.types.ViewLayer) -> tuple[Look, ...]:
+        looks = self._looks.of(thing, layer.material_override)
         if self._looked.get(key) != looks:
             self._looked[key] = looks
             for reason in why_surface(thing, looks):

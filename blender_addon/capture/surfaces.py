@@ -28,8 +28,11 @@ class Looks:
         for name in self._animated:
             self._known.pop(name, None)
 
-    def of(self, thing: bpy.types.Object) -> tuple[Look, ...]:
-        """The look of each material slot of an evaluated mesh object; at least one."""
+    def of(self, thing: bpy.types.Object, override: bpy.types.Material | None = None) -> tuple[Look, ...]:
+        """The look of each material slot of an evaluated mesh object, at least one; of the view layer's override where
+        it has one."""
+        if override:
+            return (self._look(override),)
         materials, slots = thing.data.materials, thing.material_slots
         looks = []
         for index, material in enumerate(materials):

@@ -124,3 +124,13 @@ def test_a_fluid_without_a_bake_blocks(scene):
         film(scene)
     domain.show_render = False
     assert not scene_findings(scene, ZOO)
+
+
+def test_a_material_override_of_the_view_layer_is_what_is_seen(scene):
+    thing = zoo.cube()
+    zoo.material(thing, lambda tree, out: tree.links.new(tree.nodes.new("ShaderNodeBsdfTransparent").outputs[0], out.inputs[0]))
+    scene.render.engine = "CYCLES"
+    assert film(scene).seen(0) == ("", False)
+    scene.view_layers[0].material_override = bpy.data.materials.new("Clay")
+    found = film(scene)
+    assert found.seen(0) == ("Cube", True) and not found.untracked
