@@ -6,6 +6,7 @@ of each on the machine at hand.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -48,16 +49,18 @@ PRESETS: dict[Quality, Switches] = {
 
 
 def prepare(transformer: DaSTransformer3DModel, plan: Plan, quality: Quality) -> list[str]:
-    """Set a placed transformer's switches for one generation, whatever they were; a note for each that cannot be had here."""
+    """Set a placed transformer's switches for one generation, whatever they were; a note for each that cannot be had here.
+
+    What is as it should be stays untouched: a compiled block would be compiled again if anything in it were new.
+    """
     switches, notes = PRESETS[quality], []
-    use_attention(transformer, best_backend(plan, switches.attention))
     fuse(transformer) if switches.fused and can_fuse(plan) else unfuse(transformer)
-    uncompile(transformer)
-    if switches.compiled and plan.device != "cpu" and plan.offload == "none":
-        if why := why_not_compile(plan.device):
-            notes.append(f"The model's blocks run uncompiled, which is slower: {why}.")
-        else:
-            compile_blocks(transformer)
+    use_attention(transformer, best_backend(plan, switches.attention))
+    wanted = switches.compiled and plan.device != "cpu" and plan.offload == "none"
+    if wanted and (why := why_not_compile(plan.device)):
+        notes.append(f"The model's blocks run uncompiled, which is slower: {why}.")
+        wanted = False
+    compile_blocks(transformer) if wanted else uncompile(transformer)
     use_cache(transformer, switches.cache)
     return notes
 
@@ -95,10 +98,13 @@ class DispatchedAttention:
 def use_attention(transformer: DaSTransformer3DModel, backend: str) -> None:
     """Attention by a backend of diffusers' dispatch, or by diffusers' own processor ("plain")."""
     for attn in attentions(transformer):
-        fused = attn.fused_projections
-        attn.set_processor(CogVideoXAttnProcessor2_0() if backend == "plain" and not fused else DispatchedAttention(_dispatched(backend)))
+        if backend == "plain" and not attn.fused_projections:
+            attn.set_processor(CogVideoXAttnProcessor2_0())
+        elif getattr(attn.processor, "_attention_backend", None) != _dispatched(backend):
+            attn.set_processor(DispatchedAttention(_dispatched(backend)))
 
 
+@functools.cache
 def best_backend(plan: Plan, wanted: str) -> str:
     """"plain", or the first backend that works on the plan's device: of the exact ones, or "fastest" of all."""
     if wanted == "plain":
@@ -188,8 +194,12 @@ def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
 
 
 def compile_blocks(transformer: DaSTransformer3DModel, backend: str = "inductor") -> None:
-    """Each kind of block compiled once, for all of them, at the first step. Exact up to rounding; takes a minute on a card."""
-    transformer.compile_repeated_blocks(fullgraph=True, backend=backend)
+    """Each kind of block compiled once, for all of them, at the first step. Exact up to rounding; takes a minute on a card.
+
+    Nothing happens where they are compiled already.
+    """
+    if transformer.transformer_blocks[0]._compiled_call_impl is None:
+        transformer.compile_repeated_blocks(fullgraph=True, backend=backend)
 
 
 def uncompile(transformer: DaSTransformer3DModel) -> None:
@@ -198,6 +208,7 @@ def uncompile(transformer: DaSTransformer3DModel) -> None:
         block._compiled_call_impl = None
 
 
+@functools.cache
 def why_not_compile(device: str) -> str:
     """Why torch.compile cannot be used on a device, found out on a sum; empty where it can."""
     try:

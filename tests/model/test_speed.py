@@ -88,7 +88,24 @@ def test_compilation_that_cannot_work_says_why(monkeypatch):
         raise RuntimeError("Cannot find a working triton installation.\nMore.")
 
     monkeypatch.setattr(torch, "compile", broken)
+    speed.why_not_compile.cache_clear()
     assert speed.why_not_compile("cpu") == "Cannot find a working triton installation"
+    speed.why_not_compile.cache_clear()
+
+
+def test_the_next_generation_finds_all_as_it_was(model):
+    """Anything new in a block would have it compiled again."""
+
+    def state():
+        return [(id(attn.processor), id(attn.to_qkv)) for attn in speed.attentions(model)], model.transformer_blocks[0]._compiled_call_impl
+
+    speed.prepare(model, CPU, "balanced")
+    speed.compile_blocks(model)
+    before = state()
+    speed.compile_blocks(model)
+    assert state() == before
+    speed.prepare(model, CPU, "draft")
+    assert state()[0] == before[0] and state()[1] is None  # never compiled on a CPU
 
 
 def units_run(model) -> list[int]:
