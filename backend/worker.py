@@ -131,6 +131,8 @@ class Worker:
     def _load(self, request) -> engines.Engine:
         """The engine, made once and kept while jobs ask for the same."""
         if self._engine is None or self._engine.name != request.engine:
+            # importing an engine's libraries may take many seconds
+            self._send(messages.Progress(job=self._job, phase="start", step=0, total=1, eta=None))
             self._release()
             self._engine = engines.make_engine(request.engine)
         self._engine.load(request)

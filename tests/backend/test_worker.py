@@ -26,6 +26,8 @@ def worker_pid(backend) -> int:
 
 def test_progress_frames_and_what_the_engine_told(peer):
     events = follow(peer, submit(peer, "sleep=0.02"))
+    if isinstance(events[1], messages.Progress):  # the first job of this engine: loading it may take a while
+        assert events.pop(1).phase == "start"
     assert [type(event) for event in events[:2]] == [messages.Accepted, messages.Preview]
     assert_frames(events, expected_frames("sleep=0.02"))
     progress = [event for event in events if isinstance(event, messages.Progress)]
@@ -35,6 +37,15 @@ def test_progress_frames_and_what_the_engine_told(peer):
     assert done.used == ["tracking"] and done.notes == ["A test."]
     assert done.versions["pattern"] == "1" and "numpy" in done.versions
     assert set(done.timings) == {"load", "generate"}
+
+
+def test_the_start_of_an_engine_is_a_phase_once(own_backend):
+    with own_backend.connect() as peer:
+        phases = [
+            {event.phase for event in follow(peer, submit(peer, seed=seed)) if isinstance(event, messages.Progress)}
+            for seed in (1, 2)
+        ]
+    assert phases == [{"start", "pattern"}, {"pattern"}]
 
 
 @pytest.mark.parametrize(
