@@ -108,13 +108,37 @@ def _bytes(weight: torch.Tensor) -> int:
     return sum(getattr(weight, name).nbytes for name in parts()[0]) if parts else weight.nbytes
 
 
-def test_a_transformer_apart_is_brought_back():
-    model = make()
-    with placement.away(model, PLANS[NAMES.index("compact")]._replace(device="cpu")):
-        pass
-    assert run(model, inputs()).isfinite().all()
-    with placement.away(None, PLANS[0]):
-        pass
+class Moved:
+    """Stands for a transformer where only its way matters."""
+
+    def __init__(self):
+        self.went = []
+
+    def to(self, device):
+        self.went.append(device)
+
+
+def test_a_transformer_apart_waits_in_main_memory_and_is_brought_back():
+    model = Moved()
+    with pytest.raises(RuntimeError), placement.away(model, PLANS[NAMES.index("compact")]):
+        assert model.went == ["cpu"]
+        raise RuntimeError
+    assert model.went == ["cpu", "cuda"]
+    with placement.away(model, PLANS[NAMES.index("large")]), placement.away(None, PLANS[NAMES.index("compact")]):
+        assert model.went == ["cpu", "cuda"]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a card")
+@pytest.mark.parametrize("plan", [plan for plan in PLANS if plan.device == "cuda"], ids=lambda plan: plan.name)
+def test_a_plan_on_a_card(plan):
+    """Against the CPU in float32; two passes, since streams learn their order in the first."""
+    expected = run(make(), inputs())
+    model, given = placement.place(make(), plan._replace(dtype=torch.float32)), inputs()
+    moved = {name: value.to(plan.device) if isinstance(value, torch.Tensor) else value for name, value in given.items()}
+    moved["image_rotary_emb"] = tuple(one.to(plan.device) for one in given["image_rotary_emb"])
+    moved["attention_kwargs"] = {"tracking_maps": given["attention_kwargs"]["tracking_maps"].to(plan.device)}
+    for _ in range(2):
+        assert error(run(model, moved).cpu(), expected) < max(TOLERANCES[plan.weights], 1e-3)
 
 
 # A whole generation
