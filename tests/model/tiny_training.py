@@ -178,7 +178,7 @@ class Loss:
 class Lesson(NamedTuple):
     """How long, how fast, on how many clips."""
 
-    steps: int = 400
+    steps: int = 300
     batch: int = 8
     rate: float = 5e-3
     clips: int = 1024
