@@ -15,7 +15,7 @@ START, END = 1, 49
 
 
 def build_benchmark_scene(triangles: int = TRIANGLES) -> bpy.types.Scene:
-    """A bending tube of about so many triangles under an orbiting camera, in the current, empty file's scene; frames
+    """A bending tube of about so many triangles under an orbiting camera, in the current, empty scene; frames
     1 to 49."""
     side = round(math.sqrt(triangles / PER_QUAD))
     scene = bpy.context.scene

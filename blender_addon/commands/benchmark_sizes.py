@@ -6,6 +6,7 @@ import statistics
 import time
 import tracemalloc
 from collections import deque
+from collections.abc import Sequence
 
 import bpy
 import msgspec
@@ -40,22 +41,33 @@ class Sized(msgspec.Struct):
 def tell_sizes(reporter: Reporter) -> None:
     """Measure all sizes and print them as a table."""
     drawer, _ = choose_drawer()
-    measured = []
-    for step, size in enumerate(SIZES):
-        reporter.progress("sizes", step, len(SIZES))
-        measured.append(measure_size(size, drawer))
-    reporter.progress("sizes", len(SIZES), len(SIZES))
+    measured = measure_sizes(SIZES, drawer, reporter)
     drawer.close()
     reporter.result(_table(measured), sizes=[msgspec.structs.asdict(each) for each in measured])
 
 
-def measure_size(triangles: int, drawer: Drawer, repeats: int = REPEATS) -> Sized:
-    """The benchmark scene of so many triangles, captured and drawn with all signals."""
+def measure_sizes(sizes: Sequence[int], drawer: Drawer, reporter: Reporter, repeats: int = REPEATS) -> list[Sized]:
+    """The benchmark scene of so many triangles each, captured and drawn with all signals: by turns, so that all sizes
+    meet the same machine."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
-    scene = build_benchmark_scene(triangles)
-    runs = [_run(scene, SHOTS[0], drawer) for _ in range(repeats + 1)][1:]  # the first uploads and compiles
-    captured, drawn = (statistics.median(seconds) / SHOTS[0] for seconds in zip(*runs))
-    return Sized(triangles, captured, drawn, [_peak(scene, frames, drawer) for frames in SHOTS])
+    scenes = [_scene_of(size) for size in sizes]
+    seconds: list[list[tuple[float, float]]] = [[] for _ in sizes]
+    for turn in range(repeats + 1):
+        reporter.progress("sizes", turn, repeats + 1)
+        for scene, runs in zip(scenes, seconds):
+            runs.append(_run(scene, SHOTS[0], drawer))
+    measured = []
+    for size, scene, runs in zip(sizes, scenes, seconds):
+        # the first run uploads and compiles
+        captured, drawn = (statistics.median(each) / SHOTS[0] for each in zip(*runs[1:]))
+        measured.append(Sized(size, captured, drawn, [_peak(scene, frames, drawer) for frames in SHOTS]))
+    reporter.progress("sizes", repeats + 1, repeats + 1)
+    return measured
+
+
+def _scene_of(triangles: int) -> bpy.types.Scene:
+    bpy.context.window.scene = bpy.data.scenes.new(f"{triangles} triangles")
+    return build_benchmark_scene(triangles)
 
 
 def _run(scene: bpy.types.Scene, frames: int, drawer: Drawer) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from diffusion_as_shader.blender_addon.flat_light import light_flatly  # noqa: E
 from diffusion_as_shader.blender_addon.images import BlenderImages  # noqa: E402
 from diffusion_as_shader.shared import tracking  # noqa: E402
 from diffusion_as_shader.shared.camera import Camera, Intrinsics, camera_path  # noqa: E402
-from diffusion_as_shader.shared.report import JsonReporter  # noqa: E402
+from diffusion_as_shader.shared.report import JsonReporter, Reporter  # noqa: E402
 from diffusion_as_shader.shared.request import GenerationRequest  # noqa: E402
 from diffusion_as_shader.shared.take import Take  # noqa: E402
 
@@ -70,7 +70,8 @@ def test_tracking_reports_every_figure_and_never_fails_on_time(empty_file, monke
 
 def test_memory_grows_with_a_frame_and_not_with_the_shot(empty_file):
     drawer, _ = choose_drawer()
-    small, larger = (benchmark_sizes.measure_size(size, drawer, repeats=1) for size in (2_000, 20_000))
+    silent = Reporter(io.StringIO(), io.StringIO())
+    small, larger = benchmark_sizes.measure_sizes((2_000, 20_000), drawer, silent, repeats=1)
     for sized in (small, larger):
         short, long = sized.memory  # of 9 and of 33 frames
         assert long < 1.15 * short
