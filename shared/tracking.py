@@ -98,10 +98,8 @@ def background_rest(pixels: np.ndarray, camera: Camera, first_camera: Camera) ->
 
 
 def background_colour(rest: np.ndarray, first_camera: Camera) -> np.ndarray:
-    """Colours f32 [N,3] of :func:`background_rest`: as :func:`colour`, and infinitely far, so without blue."""
-    colours = colour(rest, first_camera, DepthScale(0.0, 1.0))
-    colours[..., 2] = 0
-    return colours
+    """Colours f32 [N,3] of :func:`background_rest`: as :func:`colour`, and so far that blue is 0."""
+    return colour(rest, first_camera, DepthScale(0.0, 1.0))
 
 
 def hidden_in_first_frame(
