@@ -50,7 +50,7 @@ def _known(name: str, what: str) -> Entry:
     try:
         place = weights.find(name)
     except WeightsError:
-        return Entry(name, what, licence=f"see https://huggingface.co/{name}")
+        return Entry(name, what, licence="see its page on the hub")
     return _entry(name, what, place.folder)
 
 
@@ -69,7 +69,7 @@ def _others() -> list[Entry]:
 def _entry(name: str, what: str, folder: Path) -> Entry:
     manifest = weights.read_manifest(folder)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    return Entry(name, what, str(folder), size, manifest.licence if manifest else f"see https://huggingface.co/{name}")
+    return Entry(name, what, str(folder), size, manifest.licence if manifest else "see its page on the hub")
 
 
 def pull(args: argparse.Namespace, reporter: Reporter) -> int:
