@@ -1,4 +1,4 @@
-"""One generation from scene to strip, a step at a time: a timer calls step() in the window, a loop headless.
+"""One generation from scene to strip, a step at a time.
 
 The only place that knows the whole order. All of it runs on the main thread.
 """
@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import bpy
 import numpy as np
 
 from ..shared import messages
 from ..shared.camera import camera_path
-from ..shared.errors import Cancelled, SceneError
+from ..shared.errors import SceneError
 from ..shared.generation import generate, reach_backend, told_in
 from ..shared.points import query_points
 from ..shared.request import GenerationRequest, check
@@ -30,30 +30,24 @@ from .capture.geometry import Capture, capture
 from .capture.signals import draw_signals
 from .images import BlenderImages
 from .sequencer import GrowingStrip, colour_space
+from .stepwise import Step, Stepwise, find_scene
 
 Purpose = Literal["preview", "track", "generate"]
 FRAMES_A_STEP = 8  # of signals.npz
 
 
-class Step(NamedTuple):
-    """How far a job is: ``step`` of ``total`` of ``phase``, ``eta`` in seconds where it is known."""
-
-    phase: str
-    step: int
-    total: int
-    eta: float | None = None
-
-
-class Job:
+class Job(Stepwise):
     """A scene's way to a take, and for the purpose
 
     ``preview``   to its tracking video as a strip, without a first frame;
     ``track``     to a take that can be generated from anywhere;
     ``generate``  to the finished video.
 
-    ``strip_scene`` is where a strip grows, None for nowhere. ``tell`` hears every Step, also in the middle of a
-    long one. ``patience`` is how long one step may wait for the backend. ``step()`` raises what ended the job.
+    ``strip_scene`` is where a strip grows, None for nowhere. ``patience`` is how long one step may wait for the
+    backend. A job that is closed leaves its take cancelled.
     """
+
+    what = "job"
 
     def __init__(
         self,
@@ -70,40 +64,20 @@ class Job:
         self.folder = Path(folder)
         self.purpose = purpose
         self.take: Take | None = None
-        self.progress = Step("starting", 0, 1)
         self._scene = scene.session_uid
         self._strip_scene = strip_scene.session_uid if strip_scene else None
-        self._tell = tell
         self._patience = patience
-        self._stop = False
-        self._steps = self._run()
+        super().__init__(tell)
 
     @property
     def ready(self) -> str:
         """What is said at the end."""
         return f"{self.folder.name} is ready."
 
-    def step(self) -> bool:
-        """Do the next piece of work; False once the job is done."""
-        try:
-            next(self._steps)
-            return True
-        except StopIteration:
-            return False
-
     def run(self) -> Take:
         """Step to the end."""
-        while self.step():
-            pass
+        self._run_to_end()
         return self.take
-
-    def cancel(self) -> None:
-        """Ask for an end: the next step raises Cancelled once what runs has stopped."""
-        self._stop = True
-
-    def close(self) -> None:
-        """End at once, as when the file is closed: the take is marked cancelled."""
-        self._steps.close()
 
     # the order of things
 
@@ -242,8 +216,7 @@ class Job:
         return GrowingStrip(scene, self.take.folder / folder, self.request, name)
 
     def _find(self, uid: int) -> bpy.types.Scene:
-        """The scene as it is now: an undo or a deletion makes an old reference point at nothing."""
-        scene = next((scene for scene in bpy.data.scenes if scene.session_uid == uid), None)
+        scene = find_scene(uid)
         if scene is None:
             raise SceneError("The scene was removed while it was worked on.", "Start again.")
         return scene
@@ -261,17 +234,3 @@ class Job:
         self.take.record.timings[name] = time.monotonic() - began
         self._check_stop()
         return made
-
-    def _report(self, phase: str, step: int, total: int, eta: float | None = None) -> None:
-        self.progress = Step(phase, step, total, eta)
-        self._tell(self.progress)
-
-    def _teller(self, phase: str) -> Callable[[int, int], None]:
-        return lambda step, total: self._report(phase, step, total)
-
-    def _stopped(self) -> bool:
-        return self._stop
-
-    def _check_stop(self) -> None:
-        if self._stop:
-            raise Cancelled("The job was cancelled.")

@@ -19,9 +19,9 @@ from .capture.first_frame import first_frame
 from .capture.geometry import Capture, capture, missing_notes
 from .capture.untracked import sentences
 from .images import BlenderImages
-from .jobs import Step
 from .measuring import Measurer
 from .scene_checks import from_error, scene_findings
+from .stepwise import Step, Stepwise, find_scene
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -43,13 +43,15 @@ class Report(msgspec.Struct, kw_only=True):
         return "The shot is ready."
 
 
-class Check:
-    """A scene's pre-flight. ``step()`` does the next piece of work and raises Cancelled after ``cancel()``.
+class Check(Stepwise):
+    """A scene's pre-flight.
 
     Whatever makes the scene unusable becomes a blocking finding of ``report``, which is None until the end. A first
     frame that is an image file is always compared with the tracking video, one that is rendered ``with_first_frame``
     only, because it is rendered from the same scene. ``mended`` says that an operator has changed the scene since.
     """
+
+    what = "check"
 
     def __init__(
         self,
@@ -61,46 +63,26 @@ class Check:
     ):
         self.request = request
         self.report: Report | None = None
-        self.progress = Step("starting", 0, 1)
         self.mended = False
         self.scene_uid = scene.session_uid
         self._with_first_frame = with_first_frame or request.first_frame.source == "file"
-        self._tell = tell
-        self._stop = False
-        self._steps = self._run()
+        super().__init__(tell)
 
     @property
     def ready(self) -> str:
         """What is said at the end."""
         return self.report.summary() if self.report else ""
 
-    def step(self) -> bool:
-        """Do the next piece of work; False once the check is done."""
-        try:
-            next(self._steps)
-            return True
-        except StopIteration:
-            return False
-
     def run(self) -> Report:
         """Step to the end."""
-        while self.step():
-            pass
+        self._run_to_end()
         return self.report
-
-    def cancel(self) -> None:
-        """Ask for an end: the next step raises Cancelled."""
-        self._stop = True
-
-    def close(self) -> None:
-        """End at once, as when the file is closed."""
-        self._steps.close()
 
     # the order of things
 
     def _run(self) -> Iterator[None]:
         began = time.monotonic()
-        self._report_step("capture", 0)
+        self._report("capture", 0, self.request.frames)
         yield
         scene = self._scene()
         findings, measured = scene_findings(scene, self.request), None
@@ -123,10 +105,7 @@ class Check:
         )
 
     def _capture(self, scene: bpy.types.Scene) -> Capture:
-        def progress(step: int, total: int) -> None:
-            self._report_step("capture", step)
-
-        return capture(scene, self.request, progress=progress, cancelled=lambda: self._stop)
+        return capture(scene, self.request, progress=self._teller("capture"), cancelled=self._stopped)
 
     def _picture(self, scene: bpy.types.Scene, findings: list[Finding]) -> np.ndarray | None:
         """The first frame where it is to be compared. No step before: the user could edit the scene there."""
@@ -153,7 +132,7 @@ class Check:
             for index in range(len(captured.frames)):
                 self._check_stop()
                 frames.append(measurer.measure(index))
-                self._report_step("check", index + 1)
+                self._report("check", index + 1, self.request.frames)
                 yield
         finally:
             drawer.close()
@@ -174,19 +153,10 @@ class Check:
     # small things
 
     def _scene(self) -> bpy.types.Scene:
-        """The scene as it is now: an undo makes an old reference point at nothing."""
-        scene = next((scene for scene in bpy.data.scenes if scene.session_uid == self.scene_uid), None)
+        scene = find_scene(self.scene_uid)
         if scene is None:
             raise SceneError("The scene was removed while it was checked.", "Check again.")
         return scene
-
-    def _report_step(self, phase: str, step: int) -> None:
-        self.progress = Step(phase, step, self.request.frames)
-        self._tell(self.progress)
-
-    def _check_stop(self) -> None:
-        if self._stop:
-            raise Cancelled("The check was cancelled.")
 
 
 def _notes(captured: Capture, why_slow: str) -> list[Finding]:

@@ -11,8 +11,8 @@ import bpy
 from bpy.app.handlers import persistent
 
 from ..shared.errors import Cancelled, DasError
-from .jobs import Job, Step
 from .preflight import Check
+from .stepwise import Step, Stepwise
 
 SECONDS_BETWEEN_STEPS = 0.01
 SECONDS_WHILE_BLENDER_RENDERS = 0.5
@@ -23,7 +23,7 @@ class Runner:
     ``check`` is the latest check, with its report."""
 
     def __init__(self):
-        self.job: Job | Check | None = None
+        self.job: Stepwise | None = None
         self.check: Check | None = None
         self.message = ""
         self.fix = ""
@@ -37,7 +37,7 @@ class Runner:
     def progress(self) -> Step:
         return self.job.progress if self.job else Step("", 0, 1)
 
-    def start(self, job: Job | Check) -> None:
+    def start(self, job: Stepwise) -> None:
         """Take a job and let a timer step it."""
         self.job, self.message, self.fix, self.failed = job, "", "", False
         if not bpy.app.timers.is_registered(self._tick):

@@ -11,6 +11,7 @@ import bpy
 
 from ..shared.request import GenerationRequest
 from ..shared.timeline import strip_elements
+from .stepwise import find_scene
 
 HIGHEST_CHANNEL = 128
 UNDOING = {"AgX": "AgX Base sRGB", "Filmic": "Filmic sRGB"}
@@ -37,7 +38,7 @@ class GrowingStrip:
     def add(self, index: int) -> None:
         """Result ``index`` (from 0) lies in the folder: show it as soon as those before it are there."""
         self._arrived.add(index)
-        scene = next((scene for scene in bpy.data.scenes if scene.session_uid == self._scene), None)
+        scene = find_scene(self._scene)
         if scene is None:
             return
         strip, length = find_strip(scene, self._folder), self._ready()

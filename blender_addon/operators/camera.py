@@ -12,12 +12,12 @@ from bpy_extras.io_utils import ExportHelper, ImportHelper
 
 from ...shared.camera_files import FORMATS, read_path, write_path
 from ...shared.camera_motion import motion
-from ...shared.errors import DasError
 from ...shared.request import check
 from ..camera_import import add_moved_camera, add_path_camera
 from ..camera_path import frames_to_key, looked_at, path_of_track, read_cameras, with_motion
 from ..properties import request_of
 from ..runner import runner
+from .reporting import reports_errors
 
 CUSTOM = "CUSTOM"
 GUESS = "GUESS"
@@ -58,13 +58,9 @@ class _OnACamera:
             return False
         return True
 
+    @reports_errors
     def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            notes = self.work(context)
-        except DasError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        for sentence in notes:
+        for sentence in self.work(context):
             self.report({"INFO"}, sentence)
         return {"FINISHED"}
 

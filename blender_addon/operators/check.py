@@ -10,6 +10,7 @@ from ...shared.request import MODEL_FRAMES
 from ..preflight import Check
 from ..properties import request_of
 from ..runner import runner
+from .reporting import reports_errors
 
 
 class DAS_OT_check_shot(bpy.types.Operator):
@@ -30,12 +31,9 @@ class DAS_OT_check_shot(bpy.types.Operator):
             cls.poll_message_set("A job is running already")
         return not runner.running
 
+    @reports_errors
     def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            check = Check(context.scene, request_of(context.scene), with_first_frame=self.with_first_frame)
-        except DasError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+        check = Check(context.scene, request_of(context.scene), with_first_frame=self.with_first_frame)
         runner.check = check
         runner.start(check)
         return {"FINISHED"}
@@ -46,12 +44,9 @@ class _Mends:
 
     bl_options = {"REGISTER", "UNDO"}
 
+    @reports_errors
     def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            self.mend(context)
-        except DasError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+        self.mend(context)
         if runner.check:
             runner.check.mended = True
         return {"FINISHED"}

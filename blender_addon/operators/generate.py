@@ -6,7 +6,7 @@ from pathlib import Path
 
 import bpy
 
-from ...shared.errors import DasError, UsageError
+from ...shared.errors import UsageError
 from ...shared.request import check
 from ...shared.take import new_take_folder
 from ..jobs import Job, Purpose
@@ -14,6 +14,7 @@ from ..preferences import takes_folder
 from ..properties import request_of
 from ..runner import runner
 from ..sequencer import sequencer_scene, show_in_sequencer
+from .reporting import reports_errors
 
 
 class _StartsJob:
@@ -30,12 +31,9 @@ class _StartsJob:
             cls.poll_message_set("The scene has no camera")
         return not runner.running and context.scene.camera is not None
 
+    @reports_errors
     def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            runner.start(self._job(context))
-        except DasError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+        runner.start(self._job(context))
         return {"FINISHED"}
 
     def _job(self, context: bpy.types.Context) -> Job:

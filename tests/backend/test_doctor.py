@@ -1,5 +1,6 @@
 """`das doctor`: everything is looked at, nothing ends it."""
 
+import io
 import json
 import sys
 
@@ -12,24 +13,10 @@ from diffusion_as_shader.shared.errors import BackendError
 from diffusion_as_shader.shared.report import JsonReporter, Reporter
 
 
-class Stream:
-    def __init__(self):
-        self.text = ""
-
-    def write(self, text):
-        self.text += text
-
-    def flush(self):
-        pass
-
-    def isatty(self):
-        return False
-
-
 def run(*words, reporter=JsonReporter):
-    out = Stream()
-    assert backend_doctor.run(cli.parser().parse_args(["doctor", *words]), reporter(out, Stream())) == 0
-    return out.text
+    out = io.StringIO()
+    assert backend_doctor.run(cli.parser().parse_args(["doctor", *words]), reporter(out, io.StringIO())) == 0
+    return out.getvalue()
 
 
 def findings(*words):

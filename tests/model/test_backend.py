@@ -1,7 +1,6 @@
 """The model through a real backend process: from a take to its frames, cancelled, refused."""
 
 import json
-import sys
 import time
 import uuid
 
@@ -12,9 +11,8 @@ import pytest
 from diffusion_as_shader.backend.commands import generate
 from diffusion_as_shader.backend.images import ImageioImages
 from diffusion_as_shader.backend.models.tiny import write_tiny_checkpoint
-from diffusion_as_shader.shared import cli, home, messages
+from diffusion_as_shader.shared import cli, messages
 from diffusion_as_shader.shared.errors import GenerationError
-from diffusion_as_shader.shared.generation import reach_backend
 from diffusion_as_shader.shared.report import JsonReporter
 from diffusion_as_shader.shared.request import GenerationRequest
 from diffusion_as_shader.shared.take import Take
@@ -32,14 +30,6 @@ class Lines(list):
 
     def isatty(self):
         return False
-
-
-@pytest.fixture(autouse=True)
-def this_is_the_backend():
-    """A backend is started from the Python that runs the tests."""
-    home.home().mkdir(parents=True, exist_ok=True)
-    entry = home.Environment(room="backend", name="model", python=sys.executable)
-    home.environments_file().write_bytes(msgspec.json.encode(home.Environments(environments=[entry])))
 
 
 @pytest.fixture(scope="module")
@@ -77,19 +67,6 @@ def frames_of(folder) -> np.ndarray:
     take = Take.open(folder, ImageioImages())
     assert take.record.state == "done" and not take.missing_frames() and take.video.exists()
     return np.stack([take.images.read(take.frame_file(index)) for index in range(COUNT)])
-
-
-@pytest.fixture
-def peer():
-    """A client of a backend that is started for it, and ends with it."""
-    end = time.monotonic() + SECONDS
-    for peer in reach_backend("test"):
-        if peer is not None:
-            break
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    with peer:
-        yield peer
 
 
 def test_a_take_is_generated_and_again_to_the_bit(peer, take, weights):

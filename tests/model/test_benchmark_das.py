@@ -1,5 +1,6 @@
 """`das benchmark das` on the tiny model: every way is measured, told in a table and as JSON, and compared with the plain one."""
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -20,24 +21,10 @@ from diffusion_as_shader.shared.report import JsonReporter, Reporter  # noqa: E4
 from diffusion_as_shader.shared.request import GenerationRequest  # noqa: E402
 
 
-class Stream:
-    def __init__(self):
-        self.text = ""
-
-    def write(self, text):
-        self.text += text
-
-    def flush(self):
-        pass
-
-    def isatty(self):
-        return False
-
-
 def benchmark(*words, reporter=JsonReporter) -> str:
-    out = Stream()
-    assert benchmark_das.run(cli.parser().parse_args(["benchmark", "das", *words]), reporter(out, Stream())) == 0
-    return out.text
+    out = io.StringIO()
+    assert benchmark_das.run(cli.parser().parse_args(["benchmark", "das", *words]), reporter(out, io.StringIO())) == 0
+    return out.getvalue()
 
 
 @pytest.fixture(autouse=True)

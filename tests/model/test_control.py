@@ -6,10 +6,8 @@ docs/das-engine.md, "How it was checked", has what these errors are over several
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 import torch
@@ -21,8 +19,6 @@ from tiny_training import Clips, Scene, held_out_errors, mean_colour_vae, mean_c
 
 from diffusion_as_shader.backend.images import ImageioImages  # noqa: E402
 from diffusion_as_shader.backend.models import decode, latents  # noqa: E402
-from diffusion_as_shader.shared import home  # noqa: E402
-from diffusion_as_shader.shared.generation import reach_backend  # noqa: E402
 from diffusion_as_shader.shared.take import Take  # noqa: E402
 
 SECONDS = 120.0  # every wait's bound
@@ -34,27 +30,6 @@ STEPS = 20
 def trained(tmp_path_factory) -> Path:
     """A minute of training."""
     return train(tmp_path_factory.mktemp("weights") / "trained", seed=0).place.folder
-
-
-@pytest.fixture(autouse=True)
-def this_is_the_backend():
-    """A backend is started from the Python that runs the tests."""
-    home.home().mkdir(parents=True, exist_ok=True)
-    entry = home.Environment(room="backend", name="model", python=sys.executable)
-    home.environments_file().write_bytes(msgspec.json.encode(home.Environments(environments=[entry])))
-
-
-@pytest.fixture
-def running_backend():
-    """A backend that serves all commands of a test, and ends with it."""
-    end = time.monotonic() + SECONDS
-    for peer in reach_backend("test"):
-        if peer is not None:
-            break
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    with peer:
-        yield
 
 
 def repeated(colours: torch.Tensor) -> torch.Tensor:
@@ -120,7 +95,7 @@ def frame_error(frames: np.ndarray, expected: np.ndarray) -> float:
     return float(np.square(frames[1:].astype(float) - expected[1:]).mean())
 
 
-def test_frames_of_a_backend_follow_the_tracking(trained, running_backend, tmp_path):
+def test_frames_of_a_backend_follow_the_tracking(trained, peer, tmp_path):
     """One first frame, two trackings: the frames of each are near what its own tracking tells and far from the other's."""
     rng = np.random.default_rng(2_000_000)
     matched, shuffled = [], []

@@ -1,0 +1,79 @@
+"""Work on the main thread a step at a time: a timer calls step() in the window, a loop headless."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import bpy
+
+from ..shared.errors import Cancelled
+
+
+class Step(NamedTuple):
+    """How far the work is: ``step`` of ``total`` of ``phase``, ``eta`` in seconds where it is known."""
+
+    phase: str
+    step: int
+    total: int
+    eta: float | None = None
+
+
+class Stepwise:
+    """The base of such work, named ``what``; ``_run`` is its order of things. ``tell`` hears every Step, also in the
+    middle of a long one. ``step()`` raises what ended the work."""
+
+    what = "work"
+
+    def __init__(self, tell: Callable[[Step], None]):
+        self.progress = Step("starting", 0, 1)
+        self._tell = tell
+        self._stop = False
+        self._steps = self._run()
+
+    @property
+    def ready(self) -> str:
+        """What is said at the end."""
+        raise NotImplementedError
+
+    def step(self) -> bool:
+        """Do the next piece of work; False once it is done."""
+        try:
+            next(self._steps)
+            return True
+        except StopIteration:
+            return False
+
+    def cancel(self) -> None:
+        """Ask for an end: the next step raises Cancelled once what runs has stopped."""
+        self._stop = True
+
+    def close(self) -> None:
+        """End at once, as when the file is closed."""
+        self._steps.close()
+
+    def _run(self) -> Iterator[None]:
+        raise NotImplementedError
+
+    def _run_to_end(self) -> None:
+        while self.step():
+            pass
+
+    def _report(self, phase: str, step: int, total: int, eta: float | None = None) -> None:
+        self.progress = Step(phase, step, total, eta)
+        self._tell(self.progress)
+
+    def _teller(self, phase: str) -> Callable[[int, int], None]:
+        return lambda step, total: self._report(phase, step, total)
+
+    def _stopped(self) -> bool:
+        return self._stop
+
+    def _check_stop(self) -> None:
+        if self._stop:
+            raise Cancelled(f"The {self.what} was cancelled.")
+
+
+def find_scene(uid: int) -> bpy.types.Scene | None:
+    """The scene as it is now: between two steps an undo or a deletion makes an old reference point at nothing."""
+    return next((scene for scene in bpy.data.scenes if scene.session_uid == uid), None)
