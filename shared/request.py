@@ -8,6 +8,15 @@ from typing import Literal
 import msgspec
 
 from .errors import UsageError
+from .task_settings import (
+    CameraControl,
+    DepthSettings,
+    MotionTransfer,
+    ObjectManipulation,
+    Repaint,
+    check_object,
+    check_repaint,
+)
 
 MODEL_FRAMES = 49
 MODEL_SIZE = (720, 480)
@@ -45,7 +54,9 @@ class GenerationRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
     ``start`` and ``end`` are scene frames, inclusive (``A:B``), and may be fractional; ``frames`` results
     are sampled evenly over them (see :mod:`timeline`). ``width`` and ``height`` are the window in pixels.
     ``write`` names the files for other tools that a capture writes beside its take (docs/signals.md), ``points``
-    what its tracks follow (:mod:`points`). From ``steps`` on, the fields are those of the model alone
+    what its tracks follow (:mod:`points`). ``source`` is the picture or video of the other tasks: with it ``start``, ``end``
+    and ``scene_fps`` are a video's own; ``depth``, ``camera``, ``object`` and ``transfer`` are their settings
+    (:mod:`task_settings`), ``repaint`` serves every task. From ``steps`` on, the fields are those of the model alone
     (docs/das-engine.md): ``weights`` is a folder or a hub id (``owner/name``, or ``owner/name@revision``), empty for the
     published ones; ``from_base`` says that they are the base model's, which gets a new branch; ``memory_plan`` is one of
     `das doctor`'s.
@@ -69,6 +80,12 @@ class GenerationRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
     write: tuple[Written, ...] = ()
     points: str = "50x50"
     background: Background = "black"  # world: colours of a sphere at infinity, so that a panning camera moves the sky
+    source: str = ""
+    depth: DepthSettings = DepthSettings()
+    camera: CameraControl = CameraControl()
+    object: ObjectManipulation = ObjectManipulation()
+    transfer: MotionTransfer = MotionTransfer()
+    repaint: Repaint = Repaint()
     steps: int = 50
     guidance: Guidance = "dynamic"
     guidance_scale: float = 6.0
@@ -88,6 +105,8 @@ def check(request: GenerationRequest) -> GenerationRequest:
     _check_words(request)
     _check_first_frame(request.first_frame)
     _check_sampling(request)
+    check_object(request.object)
+    check_repaint(request.repaint)
     return request
 
 
