@@ -1,8 +1,6 @@
 """`python -m diffusion_as_shader` is the command `das`."""
 
-import sys
-
-from .shared.cli import main
+from .shared.cli import console
 
 if __name__ == "__main__":
-    sys.exit(main())
+    console()

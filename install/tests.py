@@ -16,6 +16,9 @@ from .home import register
 from .steps import LOOK_EVERY, clean_environment, say, stop
 
 
+SECONDS_TO_END = 120.0
+
+
 class Counts(NamedTuple):
     """Outcomes of one or more test runs."""
 
@@ -49,13 +52,18 @@ class TestRun:
             )
 
     def follow(self) -> None:
-        """Print the output as it comes, until the run has ended."""
+        """Print the output as it comes, until the run has ended. One that hangs after its results is stopped."""
         with open(self.output, encoding="utf-8", errors="replace") as file:
-            ended = False
+            ended, finished = False, None
             while not ended:
                 ended = self.child.poll() is not None
                 print(file.read(), end="", flush=True)
                 time.sleep(0 if ended else LOOK_EVERY)
+                if finished is None and self.results.exists():
+                    finished = time.monotonic()
+                if not ended and finished is not None and time.monotonic() - finished > SECONDS_TO_END:
+                    say(f"{self.name}: pytest has written its results and does not end")
+                    stop(self.child)
 
     def counts(self) -> Counts:
         """What came out; a run that left no results, or failed outside of any test, counts as one failure."""

@@ -18,7 +18,7 @@ import sys
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import NamedTuple, NoReturn, get_args
 
 from . import home
 from .camera_files import FORMATS
@@ -27,6 +27,7 @@ from .errors import Cancelled, DasError, UsageError
 from .home import Room
 from .interrupt import interrupt_postponed
 from .options import add_capture_options, add_generation_options, add_write_options
+from .processes import end_process
 from .report import JsonReporter, Reporter, debugging, part_from_blender
 
 PACKAGES: dict[Room, str] = {"blender": "..blender_addon.commands", "backend": "..backend.commands"}
@@ -83,6 +84,11 @@ def main(argv: list[str] | None = None) -> int:
         return end.code or 0
     except Exception as error:  # a defect of ours: told in the same form, with its traceback in the log
         return _give_up(reporter, _unexpected(error))
+
+
+def console() -> NoReturn:
+    """The program `das`: one command, and the end of the process."""
+    end_process(main())
 
 
 def run(argv: list[str], reporter: Reporter) -> int:

@@ -11,9 +11,12 @@ import os
 import re
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import pytest
+
+from diffusion_as_shader.shared.processes import end_process
 
 # A shell that starts a command in the background lets it ignore Ctrl-C, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -52,6 +55,20 @@ def pytest_ignore_collect(collection_path, config):
 def pytest_configure(config):
     """What is named on the command line is not asked about above."""
     config.args[:] = [one for one in config.args if runs_here(Path(one.split("::")[0]).resolve())]
+
+
+EXIT_STATUS = pytest.StashKey[int]()
+
+
+def pytest_sessionfinish(session, exitstatus):
+    session.config.stash[EXIT_STATUS] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+    """As the program itself ends: Blender's module may hang in what its libraries do at exit."""
+    if "bpy" in sys.modules:
+        end_process(config.stash.get(EXIT_STATUS, pytest.ExitCode.INTERNAL_ERROR))
 
 
 @pytest.fixture(scope="session")

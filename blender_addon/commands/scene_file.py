@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import atexit
 from pathlib import Path
 
 import bpy
@@ -31,8 +30,6 @@ def open_scene(args: argparse.Namespace, file: Path | None, *, with_screens: boo
     if not file.is_file():
         what = f"{file} is a folder" if file.is_dir() else f"There is no file {file}"
         raise UsageError(f"{what}.", "Check the path of the .blend file.")
-    # Python drivers' names hold bpy: Blender 4.5's module is then never closed, and its process never ends.
-    atexit.register(lambda: bpy.app.driver_namespace.clear())
     try:
         with interrupt_postponed():
             bpy.ops.wm.open_mainfile(filepath=str(file.resolve()), load_ui=with_screens, use_scripts=args.scripts)

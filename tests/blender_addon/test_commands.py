@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -179,12 +180,28 @@ def test_ctrl_c_while_blender_starts(blend):
         "    if name == 'addon_utils' and name not in sys.modules: signal.raise_signal(signal.SIGINT)\n"
         "    return real(name, *rest)\n"
         "builtins.__import__ = importing\n"
-        "sys.exit(cli.main(sys.argv[1:]))"
+        "cli.console()"
     )
     ended = subprocess.run(
         [sys.executable, "-c", script, "track", str(blend), *SMALL], capture_output=True, text=True, timeout=60
     )
     assert ended.returncode == 130 and ended.stderr == "das: Cancelled.\n"
+
+
+def test_the_process_ends_by_itself_whatever_blender_still_holds(blend, tmp_path):
+    """Blender 4.5's module waited for ever where something of it was still referred to; its folder is removed too."""
+    script = (
+        "import builtins, sys, bpy\n"
+        "builtins.kept = [bpy, bpy.context, bpy.app.tempdir]\n"
+        "from diffusion_as_shader.shared import cli\n"
+        "print('folder', bpy.app.tempdir)\n"
+        "cli.console()"
+    )
+    command = [sys.executable, "-c", script, "track", str(blend), "-o", str(tmp_path / "take"), *SMALL]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    folder = next(line[7:] for line in ended.stdout.splitlines() if line.startswith("folder "))
+    assert ended.returncode == 0 and "blender_" in folder and not os.path.exists(folder)
+    assert "Not freed memory" not in ended.stdout + ended.stderr
 
 
 def test_folder_is_no_scene(tmp_path, told):

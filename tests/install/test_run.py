@@ -82,5 +82,14 @@ def test_a_run_that_dies_counts_as_failed(tmp_path, capsys):
     assert out.splitlines()[-1] == "0 passed, 1 failed, 0 skipped"
 
 
+def test_a_run_that_never_ends_is_stopped_and_failed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(rooms, "SECONDS_TO_END", 1.0)
+    hangs = "import atexit, time\natexit.register(time.sleep, 600)\ndef test_a(): pass\n"
+    assert rooms.run_tests(suite(tmp_path, hangs=hangs), HERE[:1], ["-p", "no:cacheprovider"], jobs=1) == 1
+    out = capsys.readouterr().out
+    assert "one: pytest has written its results and does not end" in out
+    assert out.splitlines()[-1] == "1 passed, 1 failed, 0 skipped"
+
+
 def test_no_test_at_all_is_a_failure(tmp_path):
     assert rooms.run_tests(suite(tmp_path), HERE[:1], [], jobs=1) == 1
