@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
+import numpy as np
+
 from ..shared import messages
 from .spool import JobFolder
 
@@ -51,10 +53,16 @@ class Delivery:
             for index in sorted(self._ready - self.received - self._in_flight):
                 if len(self._in_flight) >= FRAMES_IN_FLIGHT:
                     return
-                array = await asyncio.to_thread(self._folder.read_frame, index)
+                name, array = await asyncio.to_thread(self._folder.read_frame, index)
                 self._in_flight.add(index)
-                if not await self._send(self.client, messages.Frame(job=self.job, index=index, array=array)):
+                if not await self._send(self.client, _result(self.job, index, name, array)):
                     self._in_flight.discard(index)
                     return
             if self._ending is not None and not self.ended:
                 self.ended = await self._send(self.client, self._ending)
+
+
+def _result(job: str, index: int, name: str, array: np.ndarray) -> messages.Frame | messages.Signal:
+    if name:
+        return messages.Signal(job=job, index=index, name=name, array=array)
+    return messages.Frame(job=job, index=index, array=array)

@@ -9,6 +9,7 @@ import numpy as np
 from ..shared.errors import UsageError
 from ..shared.messages import EngineInfo, Submit
 from ..shared.request import GenerationRequest, check
+from ..shared.task_signals import check_inputs
 
 OBLIGATORY = ("tracking", "first_frame")
 # DESIGN's table: name -> (dtypes, shape of a request's T, H, W)
@@ -28,6 +29,9 @@ SIGNALS: dict[str, tuple[tuple[str, ...], Shape]] = {
 def check_submit(submit: Submit, infos: list[EngineInfo]) -> None:
     """UsageError where the request, its engine or its signals cannot be."""
     check(submit.request)
+    if submit.work == "prepare":
+        check_inputs(submit.request, submit.signals)
+        return
     _check_engine(submit.request, infos)
     for name in OBLIGATORY:
         if name not in submit.signals:

@@ -73,7 +73,7 @@ class Jobs:
         except OSError as error:
             self._folder(submit.job).drop()
             raise _spool_error(error) from error
-        self._queue.add(submit.job, submit.request, submit.title, name)
+        self._queue.add(submit.job, submit.request, submit.title, name, submit.work)
 
     async def cancel(self, job: str) -> None:
         """Stop a job; one that has ended already is told so again."""
@@ -121,7 +121,7 @@ class Jobs:
         """This client is the one that writes the take from now on; :meth:`deliver` sends what it lacks."""
         record = self._known(job)
         there = self._folder(job).frame_indices()
-        if record.state == "done" and set(range(record.request.frames)) - set(have) - set(there):
+        if record.state == "done" and set(range(record.results)) - set(have) - set(there):
             raise UsageError("The job's frames are no longer kept.", "Generate from the take again.")
         before = self._deliveries.get(job)
         if before and before.client != client and not before.ended:
@@ -183,7 +183,7 @@ class Jobs:
                 await self._tell(message)
             case messages.Preview():
                 await self._tell(message)
-            case messages.Frame():
+            case messages.Frame() | messages.Signal():
                 if delivery := self._deliveries.get(message.job):
                     await delivery.add([message.index])
             case messages.MemoryReleased():
@@ -239,7 +239,8 @@ class Jobs:
             self._queue.set_state(record.id, "running")
             self.worker.job = record.id
             folder = str(self._folder(record.id).folder)
-            await self._order(self.worker.name, messages.Work(job=record.id, request=record.request, folder=folder))
+            work = messages.Work(job=record.id, request=record.request, folder=folder, work=record.work)
+            await self._order(self.worker.name, work)
 
     def check_worker(self) -> None:
         """A worker that does not heed a cancel in time is ended."""
@@ -291,7 +292,7 @@ class Jobs:
     async def _tidy(self, job: str) -> None:
         """Drop the folder of a done job that its client has wholly."""
         record, delivery = self._queue.get(job), self._deliveries.get(job)
-        if record and delivery and record.state == "done" and len(delivery.received) >= record.request.frames:
+        if record and delivery and record.state == "done" and len(delivery.received) >= record.results:
             await asyncio.to_thread(self._folder(job).drop)
 
     def _known(self, job: str) -> Record:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from ..shared.messages import FINAL_STATES, Done, Failed, JobInfo, JobState, Progress
+from ..shared.messages import FINAL_STATES, Done, Failed, JobInfo, JobState, Progress, WorkKind
 from ..shared.request import GenerationRequest
 
 LEGAL: dict[JobState, tuple[JobState, ...]] = {
@@ -25,7 +25,7 @@ TABLE = """
 CREATE TABLE IF NOT EXISTS jobs (
     id TEXT PRIMARY KEY, state TEXT NOT NULL, position INTEGER NOT NULL, request BLOB NOT NULL, title TEXT NOT NULL,
     client TEXT NOT NULL, created REAL NOT NULL, updated REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
-    failure BLOB, result BLOB
+    failure BLOB, result BLOB, work TEXT NOT NULL DEFAULT 'generate'
 )"""
 
 
@@ -43,10 +43,16 @@ class Record(msgspec.Struct, kw_only=True):
     attempts: int
     failure: Failed | None
     result: Done | None
+    work: WorkKind = "generate"
 
     @property
     def is_final(self) -> bool:
         return self.state in FINAL_STATES
+
+    @property
+    def results(self) -> int:
+        """How many frames, or signals, a client gets of a done job."""
+        return self.request.frames if self.work == "generate" else len(self.result.signals)
 
 
 class Queue:
@@ -59,18 +65,22 @@ class Queue:
         self._base.execute("PRAGMA journal_mode = WAL")
         self._base.execute("PRAGMA synchronous = FULL")
         self._base.execute(TABLE)
+        if "work" not in {row["name"] for row in self._base.execute("PRAGMA table_info(jobs)")}:  # made before tasks came
+            self._base.execute("ALTER TABLE jobs ADD COLUMN work TEXT NOT NULL DEFAULT 'generate'")
 
     def close(self) -> None:
         self._base.close()
 
-    def add(self, job: str, request: GenerationRequest, title: str = "", client: str = "") -> None:
+    def add(
+        self, job: str, request: GenerationRequest, title: str = "", client: str = "", work: WorkKind = "generate"
+    ) -> None:
         """A new job at the end of the queue; ValueError where the id is known already."""
         now = self._clock()
         try:
             self._base.execute(
-                "INSERT INTO jobs (id, state, position, request, title, client, created, updated)"
-                " VALUES (?, 'queued', (SELECT COALESCE(MAX(position), 0) + 1 FROM jobs), ?, ?, ?, ?, ?)",
-                (job, msgspec.json.encode(request), title, client, now, now),
+                "INSERT INTO jobs (id, state, position, request, title, client, created, updated, work)"
+                " VALUES (?, 'queued', (SELECT COALESCE(MAX(position), 0) + 1 FROM jobs), ?, ?, ?, ?, ?, ?)",
+                (job, msgspec.json.encode(request), title, client, now, now, work),
             )
         except sqlite3.IntegrityError:
             raise ValueError(f"job {job} is in the queue already") from None
@@ -141,6 +151,7 @@ def info(record: Record, place: int, progress: Progress | None) -> JobInfo:
         title=record.title,
         engine=record.request.engine,
         frames=record.request.frames,
+        work=record.work,
         position=place,
         client=record.client,
         created=record.created,
@@ -152,7 +163,7 @@ def info(record: Record, place: int, progress: Progress | None) -> JobInfo:
 
 def _record(row: sqlite3.Row) -> Record:
     return Record(
-        **{name: row[name] for name in ("id", "state", "position", "title", "client", "created", "updated", "attempts")},
+        **{name: row[name] for name in ("id", "state", "position", "title", "client", "created", "updated", "attempts", "work")},
         request=msgspec.json.decode(row["request"], type=GenerationRequest),
         failure=msgspec.json.decode(row["failure"], type=Failed) if row["failure"] else None,
         result=msgspec.json.decode(row["result"], type=Done) if row["result"] else None,

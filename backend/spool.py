@@ -2,6 +2,7 @@
 
 signals/tracking.npy ...    written by the server, memory-mapped by the worker
 frames/0003.npy ...         written by the worker, dropped when the client acknowledges them
+frames/0003-valid.npy ...   likewise, where a task makes signals
 """
 
 from __future__ import annotations
@@ -45,26 +46,29 @@ class JobFolder:
     def has_signals(self) -> bool:
         return self.signals.is_dir()
 
-    def write_frame(self, index: int, pixels: np.ndarray) -> None:
+    def write_frame(self, index: int, array: np.ndarray, name: str = "") -> None:
+        """Result ``index``: a frame u8 [H,W,3], or the signal of a name."""
         self.frames.mkdir(parents=True, exist_ok=True)
         partial = self.frames / f"{index:04d}.partial"
         try:
-            _save(partial, pixels)
-            partial.replace(self._frame(index))
+            _save(partial, array)
+            partial.replace(self.frames / (f"{index:04d}-{name}.npy" if name else f"{index:04d}.npy"))
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
 
-    def read_frame(self, index: int) -> np.ndarray:
-        """u8 [H,W,3]."""
-        return np.load(self._frame(index), allow_pickle=False)
+    def read_frame(self, index: int) -> tuple[str, np.ndarray]:
+        """A signal's name, empty for a frame, and the array."""
+        file = self._files(index)[0]
+        return file.stem[5:], np.load(file, allow_pickle=False)
 
     def drop_frame(self, index: int) -> None:
-        self._frame(index).unlink(missing_ok=True)
+        for file in self._files(index):
+            file.unlink(missing_ok=True)
 
     def frame_indices(self) -> list[int]:
-        """The frames that lie here."""
-        return sorted(int(file.stem) for file in self.frames.glob("*.npy"))
+        """The frames, or signals, that lie here."""
+        return sorted(int(file.stem[:4]) for file in self.frames.glob("*.npy"))
 
     def drop_signals(self) -> None:
         # On Windows a file that a worker still maps stays; the folder then goes with the next pruning.
@@ -73,8 +77,8 @@ class JobFolder:
     def drop(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _frame(self, index: int) -> Path:
-        return self.frames / f"{index:04d}.npy"
+    def _files(self, index: int) -> list[Path]:
+        return list(self.frames.glob(f"{index:04d}*.npy"))
 
 
 def sync_folder(folder: Path) -> None:

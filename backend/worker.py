@@ -19,9 +19,9 @@ from pathlib import Path
 import msgspec
 import zmq
 
-from ..shared import messages, wire
+from ..shared import messages, task_signals, wire
 from ..shared.errors import Cancelled, DasError, GenerationError
-from . import engines
+from . import engines, tasks
 from .pace import Pace
 from .spool import JobFolder
 
@@ -87,7 +87,7 @@ class Worker:
         """Run a job to its end; whatever goes wrong becomes a Failed with kind and fix."""
         self._job, self._stopped = work.job, False
         try:
-            return self._generate(work)
+            return self._prepare(work) if work.work == "prepare" else self._generate(work)
         except Cancelled:
             return messages.Cancelled(job=work.job)
         except DasError as error:
@@ -127,6 +127,34 @@ class Worker:
         timings = {"load": loaded - began, "generate": time.monotonic() - loaded}
         versions = _versions() | told.versions
         return messages.Done(job=work.job, used=told.used, notes=told.notes, timings=timings, versions=versions)
+
+    def _prepare(self, work: messages.Work) -> messages.Done | messages.Cancelled:
+        """Let a task make the signals of a take."""
+        began, folder, names, told, pace = time.monotonic(), JobFolder(Path(work.folder)), [], engines.Report(used=[]), Pace()
+        inputs = folder.read_signals()
+        if tasks.may_load_models(work.request, inputs):
+            self._release()  # the memory is theirs, and theirs is free again once they are done
+        for event in tasks.prepare(work.request, inputs, cancelled=self._cancelled):
+            match event:
+                case engines.Progress():
+                    self._report(pace, event)
+                case tasks.Signal():
+                    task_signals.check_output(work.request, event.name, event.array)
+                    folder.write_frame(len(names), event.array, event.name)
+                    self._send(messages.Signal(job=work.job, index=len(names), name=event.name))
+                    names.append(event.name)
+                case engines.Report():
+                    told = event
+            if self._cancelled():
+                return messages.Cancelled(job=work.job)
+        return messages.Done(
+            job=work.job,
+            signals=names,
+            used=told.used,
+            notes=told.notes,
+            timings={"prepare": time.monotonic() - began},
+            versions=_versions() | told.versions,
+        )
 
     def _load(self, request) -> engines.Engine:
         """The engine, made once and kept while jobs ask for the same."""

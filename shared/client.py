@@ -92,16 +92,23 @@ class Client:
 
     # ---- a job
 
-    def submit(self, job: str, request: GenerationRequest, signals: dict[str, np.ndarray], title: str = "") -> None:
+    def submit(
+        self,
+        job: str,
+        request: GenerationRequest,
+        signals: dict[str, np.ndarray],
+        title: str = "",
+        work: messages.WorkKind = "generate",
+    ) -> None:
         """Hand a job over. Accepted follows as an event once it would survive a crash, or Failed.
 
         The arrays are not copied: they must not be written to before Accepted.
         """
         self._open.add(job)
-        self._send(messages.Submit(job=job, request=request, signals=signals, title=title[:200]))
+        self._send(messages.Submit(job=job, request=request, signals=signals, title=title[:200], work=work))
 
     def events(self, job: str) -> list[messages.Message]:
-        """What has arrived of a job since the last call: Accepted, Progress, Preview, Frame, Done, Failed, Cancelled.
+        """What has arrived of a job since the last call: Accepted, Progress, Preview, Frame, Signal, Done, Failed, Cancelled.
 
         A backend that is gone ends every job at hand with Failed(kind='backend_lost'), once.
         """

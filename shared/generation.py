@@ -125,21 +125,28 @@ def _attach(take: Take, client: Client) -> bool:
 
 
 def _receive(take: Take, client: Client, patience: float, cancelled: Callable[[], bool]):
-    job, stop_at, fetched_again = take.record.job, None, False
+    fetched_again = False
+    for event in events_of(take.record.job, client, patience, cancelled):
+        if event is not None:
+            _take_in(take, client, event)
+        yield event
+        if isinstance(event, messages.Done):
+            if not take.missing_frames():
+                return
+            if fetched_again:
+                raise _incomplete(take)
+            fetched_again = _attach(take, client)
+
+
+def events_of(
+    job: str, client: Client, patience: float, cancelled: Callable[[], bool]
+) -> Iterator[messages.Message | None]:
+    """A job's events for ever, None where none has arrived in ``patience`` seconds; Cancelled once it has been asked for,
+    if the backend does not say so itself."""
+    stop_at = None
     while True:
         client.wait(job, patience)
-        arrived = client.events(job)
-        for event in arrived:
-            _take_in(take, client, event)
-            yield event
-            if isinstance(event, messages.Done):
-                if not take.missing_frames():
-                    return
-                if fetched_again:
-                    raise _incomplete(take)
-                fetched_again = _attach(take, client)
-        if not arrived:
-            yield None
+        yield from client.events(job) or [None]
         if cancelled() and stop_at is None:
             client.cancel(job)
             stop_at = time.monotonic() + SECONDS_TO_CANCEL
@@ -157,10 +164,22 @@ def _take_in(take: Take, client: Client, event: messages.Message) -> None:
             client.received(record.job, event.index)
         case messages.Done():
             record.used = list(event.used)
-            record.timings.update({f"backend {name}": seconds for name, seconds in event.timings.items()})
-            record.versions.update(event.versions)
-            for sentence in event.notes:
-                take.note(sentence)
+            note_report(take, event)
+        case _:
+            raise_bad_end(event)
+
+
+def note_report(take: Take, done: messages.Done) -> None:
+    """What a job said of itself, into the take."""
+    take.record.timings.update({f"backend {name}": seconds for name, seconds in done.timings.items()})
+    take.record.versions.update(done.versions)
+    for sentence in done.notes:
+        take.note(sentence)
+
+
+def raise_bad_end(event: messages.Message) -> None:
+    """GenerationError or Cancelled where an event is such an end of its job."""
+    match event:
         case messages.Failed() | messages.Refused():
             raise GenerationError(event.message, event.fix)
         case messages.Cancelled():

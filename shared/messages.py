@@ -22,6 +22,8 @@ EMPTY = np.zeros(0, np.uint8)
 JobId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$", max_length=32)]
 Index = Annotated[int, msgspec.Meta(ge=0, lt=MAX_FRAMES)]
 Line = Annotated[str, msgspec.Meta(max_length=200)]
+Name = Annotated[str, msgspec.Meta(pattern="^[A-Za-z_]{1,40}$", max_length=40)]  # safe as a part of a file's name
+WorkKind = Literal["generate", "prepare"]  # an engine makes frames; a task makes the signals of a take
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 FINAL_STATES = ("done", "failed", "cancelled")
 
@@ -59,6 +61,7 @@ class JobInfo(msgspec.Struct, kw_only=True):
     title: str
     engine: str
     frames: int
+    work: WorkKind = "generate"
     position: int = -1
     client: str = ""
     created: float = 0.0
@@ -81,12 +84,14 @@ class Hello(Message):
 
 
 class Submit(Message):
-    """A job; answered by Accepted once it would survive a crash. ``signals`` are those of DESIGN's table."""
+    """A job; answered by Accepted once it would survive a crash. ``signals`` are those of DESIGN's table, or to prepare a
+    take the inputs of its task (:mod:`task_signals`)."""
 
     job: JobId
     request: GenerationRequest
     signals: dict[str, np.ndarray]
     title: Line = ""
+    work: WorkKind = "generate"
 
 
 class Cancel(Message):
@@ -237,10 +242,21 @@ class Frame(Message):
     array: np.ndarray = EMPTY
 
 
-class Done(Message):
-    """The job has ended well, after its last frame."""
+class Signal(Message):
+    """Result ``index`` of a job that prepares a take: ``array`` is the signal ``name`` (:mod:`task_signals`). From worker to
+    server it has none, as a Frame."""
 
     job: JobId
+    index: Index
+    name: Name
+    array: np.ndarray = EMPTY
+
+
+class Done(Message):
+    """The job has ended well, after its last frame, or its last signal, of which ``signals`` are the names in order."""
+
+    job: JobId
+    signals: list[Name] = []
     used: list[str] = []
     notes: list[str] = []
     timings: dict[str, float] = {}
@@ -278,6 +294,7 @@ class Work(Message):
     job: JobId
     request: GenerationRequest
     folder: str
+    work: WorkKind = "generate"
 
 
 class Stop(Message):
@@ -287,7 +304,7 @@ class Stop(Message):
 
 
 ToServer = Hello | Submit | Cancel | Status | List | Reorder | Retry | Attach | Received | Release | ReleaseMemory | Shutdown | Heartbeat
-JobEvent = Progress | Preview | Frame | Done | Failed | Cancelled
+JobEvent = Progress | Preview | Frame | Signal | Done | Failed | Cancelled
 ToClient = Welcome | Refused | Accepted | Job | Jobs | MemoryReleased | Stopping | Heartbeat | JobEvent
 FromWorker = Ready | MemoryReleased | JobEvent
 ToWorker = Work | Stop | ReleaseMemory

@@ -6,6 +6,7 @@ first_frame.png  u8 [H,W,3] sRGB
 tracking/0001.png ...   the tracking video
 signals.npz      valid, rest, object, depth (absent where a take was made from videos)
 coordinates/ depth/ mattes/ flow/ tracks.npz tracking.mkv   on request (docs/signals.md)
+candidates/0001.png ...  of a repainted first frame, to choose from
 frames/0001.png ...     the results, as they arrive
 video.mp4        the results, for people
 
@@ -195,6 +196,13 @@ class Take:
 
     def write_tracking_frame(self, index: int, pixels: np.ndarray) -> None:
         self._write_image(self.tracking_file(index), pixels)
+
+    def candidate_file(self, number: int) -> Path:
+        """The file of a repainted first frame, counted from 1."""
+        return self.folder / "candidates" / f"{number:04d}.png"
+
+    def write_candidate(self, number: int, pixels: np.ndarray) -> None:
+        self._write_image(self.candidate_file(number), pixels)
 
     def write_frame(self, index: int, pixels: np.ndarray) -> Path:
         """Result ``index`` (from 0), u8 [H,W,3]; its file."""

@@ -68,6 +68,13 @@ def check_inputs(request: GenerationRequest, inputs: Mapping[str, np.ndarray]) -
         raise UsageError(f"The source has {lengths['S']} frames, not {request.frames}.", "Give one picture, or as many frames as are made.")
 
 
+def check_output(request: GenerationRequest, name: str, array: np.ndarray) -> None:
+    """UsageError where a task made something else than OUTPUTS says."""
+    if name not in OUTPUTS:
+        raise UsageError(f"There is no signal {name[:40]!r}.", "Report this.")
+    check_array(name, array, OUTPUTS[name], request, {})
+
+
 def check_array(
     name: str,
     array: np.ndarray,

@@ -33,6 +33,13 @@ class Signal(msgspec.Struct, frozen=True):
 Event = Progress | Signal | Report
 
 
+def may_load_models(request: GenerationRequest, inputs: dict[str, np.ndarray]) -> bool:
+    """Whether the task may need a model of its own: for depth, a mask, tracks, or the repaint."""
+    needs_depth = request.task != "mesh_to_video" and not {"source_depth", "track_depth"} & inputs.keys()
+    needs_tracks = request.transfer.tracker == "cotracker" and "tracks" not in inputs
+    return bool(request.repaint.model) or needs_depth or needs_tracks or (request.object.click is not None and "mask" not in inputs)
+
+
 def prepare(
     request: GenerationRequest, inputs: dict[str, np.ndarray], *, cancelled: Callable[[], bool]
 ) -> Iterator[Event]:

@@ -49,11 +49,12 @@ EXAMPLES = {
         messages.Progress(job=JOB, phase="warp", step=1, total=2),
         messages.Preview(job=JOB, array=PIXELS[None]),
         messages.Frame(job=JOB, index=2, array=PIXELS),
+        messages.Signal(job=JOB, index=1, name="tracking", array=PIXELS),
         messages.Done(job=JOB, used=["rest"], notes=["A note."], timings={"load": 0.5}, versions={"numpy": "2"}),
         messages.Failed(job=JOB, kind="engine", message="No.", fix="Yes."),
         messages.Cancelled(job=JOB),
     ],
-    messages.FromWorker: [messages.Ready(pid=3, engines=[ENGINE]), messages.MemoryReleased(), messages.Frame(job=JOB, index=2)],
+    messages.FromWorker: [messages.Ready(pid=3, engines=[ENGINE]), messages.MemoryReleased(), messages.Frame(job=JOB, index=2), messages.Signal(job=JOB, index=1, name="valid")],
     messages.ToWorker: [
         messages.Work(job=JOB, request=GenerationRequest(seed=7), folder="/spool/x"),
         messages.Stop(job=JOB),
