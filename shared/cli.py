@@ -29,6 +29,7 @@ from .interrupt import interrupt_postponed
 from .options import add_capture_options, add_generation_options, add_write_options
 from .processes import end_process
 from .report import JsonReporter, Reporter, debugging, part_from_blender
+from .task_options import add_repaint_options, add_task_commands
 
 PACKAGES: dict[Room, str] = {"blender": "..blender_addon.commands", "backend": "..backend.commands"}
 MARKS: dict[Room, str] = {"blender": "bpy", "backend": "imageio"}
@@ -55,6 +56,12 @@ PLACES: dict[str, Place] = {
     "benchmark das": Place(("backend",), "benchmark_das", "torch"),
     "serve": Place(("backend",), "serve"),
     "doctor": Place(("backend", "blender"), "doctor"),
+    "camera-control": Place(("backend",), "camera_control"),
+    "camera-control scene": Place(("blender",), "camera_control"),
+    "object-motion": Place(("backend",), "object_motion"),
+    "object-motion scene": Place(("blender",), "object_motion"),
+    "motion-transfer": Place(("backend",), "motion_transfer"),
+    "repaint": Place(("backend",), "repaint"),
     "encode": Place(("backend",), "encode"),
     "models": Place(("backend",), "models", "torch"),
     "demo": Place(("blender",), "demo"),
@@ -130,6 +137,8 @@ def command_key(args: argparse.Namespace) -> str:
     """The entry of PLACES that parsed arguments ask for."""
     if args.command == "benchmark":
         return f"benchmark {args.what}"
+    if args.command in ("camera-control", "object-motion") and args.target.suffix.lower() == ".blend":
+        return f"{args.command} scene"
     if args.command != "generate":
         return args.command
     if args.tracking:
@@ -235,6 +244,8 @@ def parser() -> Parser:
         return commands.add_parser(name, help=help, description=help, parents=[everywhere, *parents])
 
     _add_scene_commands(add, blender)
+    for command in add_task_commands(add, blender):
+        add_generation_options(command)
     _add_backend_commands(add, blender, everywhere)
     return whole
 
@@ -245,6 +256,7 @@ def _add_scene_commands(add, blender: argparse.ArgumentParser) -> None:
     track.add_argument("-o", dest="output", type=Path, metavar="TAKE", help="a new folder (default: beside the file)")
     add_capture_options(track)
     add_write_options(track)
+    add_repaint_options(track)
     add_generation_options(track)
 
     check = add("check", "Say whether a shot can work, before an hour of GPU is spent on it.", blender)
@@ -263,6 +275,7 @@ def _add_scene_commands(add, blender: argparse.ArgumentParser) -> None:
     generate.add_argument("-o", dest="output", type=Path, metavar="TAKE", help="a new folder (default: beside the file)")
     add_capture_options(generate)
     add_write_options(generate)
+    add_repaint_options(generate)
     add_generation_options(generate)
 
     demo = add("demo", "Run the whole path on the example scene.", blender)

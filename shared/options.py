@@ -26,6 +26,7 @@ from .request import (
     Written,
     check,
 )
+from .task_options import parse_weights, task_changes
 
 MODEL_FIELDS = (
     *("steps", "guidance", "guidance_scale", "scheduler", "tracking_range"),
@@ -105,7 +106,7 @@ def changes(args: argparse.Namespace) -> dict:
         fields["points"] = parse_points(given["points"])
     if "weights" in given:
         fields["weights"] = parse_weights(given["weights"])
-    return fields
+    return fields | task_changes(args)
 
 
 def parse_range(text: str) -> tuple[float, float]:
@@ -160,8 +161,3 @@ def parse_points(text: str) -> str:
     if not Path(text).is_file():
         raise UsageError(f"'{text}' is no grid of points, and there is no such file.", f"Give {FORMS}.")
     return str(Path(text).resolve())
-
-
-def parse_weights(text: str) -> str:
-    """A folder as its whole path, for the backend stands elsewhere; a hub id as it is."""
-    return str(Path(text).resolve()) if Path(text).is_dir() else text
