@@ -13,6 +13,7 @@ from .camera import Camera, CameraPath, Intrinsics, camera_path
 from .client import Client
 from .errors import GenerationError
 from .generation import events_of, never, note_report, raise_bad_end, told_in
+from .request import GenerationRequest
 from .take import SIGNAL_NAMES, Take, content_hash
 from .task_signals import check_inputs
 from .timeline import sample_frames, video_fps
@@ -23,21 +24,23 @@ def prepare(
     client: Client,
     inputs: Mapping[str, np.ndarray],
     *,
+    request: GenerationRequest | None = None,
     patience: float = 0.0,
     cancelled: Callable[[], bool] = never,
     title: str = "",
 ) -> Iterator[messages.Message | None]:
     """Each event of the job that prepares the take once the take has taken it in, None where none has arrived.
 
-    ``inputs`` are those of the request's task (:mod:`task_signals`). ``patience``, what is raised and what a generator does
+    ``inputs`` are those of the task (:mod:`task_signals`) of ``request``, which is the take's own if None. ``patience``, what is raised and what a generator does
     that is closed too early are as in :func:`generation.generate`. A take that has none of it yet is removed where the
     inputs cannot be used.
     """
     job = uuid.uuid4().hex
     with told_in(take):
-        check_inputs(take.record.request, inputs)
+        request = request or take.record.request
+        check_inputs(request, inputs)
         try:
-            client.submit(job, take.record.request, dict(inputs), title or take.folder.name, work="prepare")
+            client.submit(job, request, dict(inputs), title or take.folder.name, work="prepare")
             yield from _receive(take, job, client, patience, cancelled)
         except BaseException:  # also a generator that is closed: the backend must not work on for nobody
             client.cancel(job)

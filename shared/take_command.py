@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from . import messages, options
 from .client import Client
 from .errors import Cancelled, UsageError
 from .generation import generate, reach_backend, told_in
 from .interrupt import cancelled_by_signal
+from .preparation import prepare
 from .report import Reporter
 from .request import GenerationRequest, check
 from .take import Images, Take
 
-GENERATION_FIELDS = {"engine", "prompt", "negative_prompt", "seed", *options.MODEL_FIELDS}
+GENERATION_FIELDS = {"engine", "prompt", "negative_prompt", "seed", "repaint", *options.MODEL_FIELDS}
 PATIENCE = 0.2  # seconds that one look for events may wait
 SECONDS_BETWEEN_LOOKS = 0.05
 
@@ -28,7 +30,9 @@ def generate_take(args: argparse.Namespace, reporter: Reporter, images: Images) 
     """Generate a prepared take, go on with an interrupted one, or make a new one with -o; the exit code."""
     take = Take.open(args.target, images)
     take = _copied(take, args) if args.output else _changed(take, args)
-    if take.record.state == "done" and not take.missing_frames():
+    if getattr(args, "repaint", None):
+        run_generation(take, reporter, _inputs_of_repaint(take))
+    elif take.record.state == "done" and not take.missing_frames():
         reporter.note("This take is complete. Give -o for a new one.")
     else:
         run_generation(take, reporter)
@@ -36,17 +40,64 @@ def generate_take(args: argparse.Namespace, reporter: Reporter, images: Images) 
     return 0
 
 
-def run_generation(take: Take, reporter: Reporter) -> None:
-    """From the take to its video, with a backend that is started where none runs and released at the end."""
+def repaint_take(args: argparse.Namespace, reporter: Reporter, images: Images) -> int:
+    """Paint a take's first frame anew, or choose another of the candidates that it has; the exit code."""
+    take = Take.open(args.target, images)
+    if args.repaint:
+        take = _changed(take, args)
+        run_generation(take, reporter, _inputs_of_repaint(take), only_tracking=True)
+    elif args.choose:
+        _choose(take, args.choose)
+    else:
+        raise UsageError("Nothing is to be painted.", "Give --repaint sdxl or flux, or --choose K of the candidates.")
+    tell_prepared(take, reporter)
+    return 0
+
+
+def _inputs_of_repaint(take: Take) -> dict[str, np.ndarray]:
+    """First frame, its depth and the tracking video of a take that nothing has been made of."""
+    if len(take.missing_frames()) < take.record.request.frames:
+        raise UsageError(f"{take.folder} has frames of its first frame already.", "Give -o for a new take.")
+    signals = take.read_signals()
+    if "depth" not in signals:
+        raise UsageError(f"{take.folder} has no depth, which a repaint follows.", "Make the take of a scene, or give the picture as --first-frame.")
+    return {"first_frame": signals["first_frame"], "depth": np.array(signals["depth"][0]), "tracking": signals["tracking"]}
+
+
+def _choose(take: Take, number: int) -> None:
+    if not take.candidate_file(number).exists():
+        raise UsageError(f"{take.folder} has no candidate {number}.", "Choose one of its folder candidates.")
+    _replace_first_frame(take, take.candidate_file(number))
+    take.record.request.repaint = msgspec.structs.replace(take.record.request.repaint, choice=number)
+    take.save()
+
+
+def run_generation(
+    take: Take, reporter: Reporter, inputs: Mapping[str, np.ndarray] | None = None, *, only_tracking: bool = False
+) -> None:
+    """From the take to its video, with a backend that is started where none runs and released at the end.
+
+    A take that is given the ``inputs`` of its task is prepared from them first, or only its first frame where it is drawn.
+    """
+    drawn = inputs is not None and "tracking" in inputs
+    request = msgspec.structs.replace(take.record.request, task="mesh_to_video") if drawn else None
     stopped: list[bool] = []
+    cancel = {"patience": PATIENCE, "cancelled": lambda: bool(stopped)}
     with cancelled_by_signal(lambda: stopped.append(True)):
         reporter.progress("backend", 0, 1)
         with _backend(take, stopped) as peer:
-            for event in generate(take, peer, patience=PATIENCE, cancelled=lambda: bool(stopped)):
-                if isinstance(event, messages.Progress):
-                    reporter.progress(event.phase, event.step, event.total, event.eta)
-                elif isinstance(event, messages.Frame):
-                    reporter.event("frame", index=event.index, file=take.frame_file(event.index))
+            if inputs is not None:
+                _tell(prepare(take, peer, inputs, request=request, **cancel), take, reporter)
+            if not only_tracking:
+                _tell(generate(take, peer, **cancel), take, reporter)
+
+
+def _tell(events: Iterator[messages.Message | None], take: Take, reporter: Reporter) -> None:
+    for event in events:
+        if isinstance(event, messages.Progress):
+            reporter.progress(event.phase, event.step, event.total, event.eta)
+        elif isinstance(event, messages.Frame):
+            reporter.event("frame", index=event.index, file=take.frame_file(event.index))
 
 
 @contextmanager
@@ -60,6 +111,19 @@ def _backend(take: Take, stopped: list[bool]) -> Iterator[Client]:
                 time.sleep(SECONDS_BETWEEN_LOOKS)
     with peer:
         yield peer
+
+
+def tell_prepared(take: Take, reporter: Reporter) -> None:
+    """Where the prepared take lies, and how it came to be."""
+    for sentence in take.record.notes:
+        reporter.note(sentence)
+    reporter.result(
+        f"{take.folder}\nMake its video with: das generate {take.folder}",
+        take=str(take.folder.resolve()),
+        state=take.record.state,
+        timings=take.record.timings,
+        notes=take.record.notes,
+    )
 
 
 def tell_result(take: Take, reporter: Reporter) -> None:
@@ -90,7 +154,7 @@ def _changed(take: Take, args: argparse.Namespace) -> Take:
             )
         take.record.request = request
         take.save()
-    if request.first_frame.source == "file" and args.first_frame:
+    if request.first_frame.source == "file" and getattr(args, "first_frame", None):
         _replace_first_frame(take, Path(request.first_frame.path))
     return take
 

@@ -5,18 +5,10 @@ from __future__ import annotations
 import argparse
 
 from ...shared.report import Reporter
+from ...shared.take_command import tell_prepared
 from .scene_file import run_job
 
 
 def run(args: argparse.Namespace, reporter: Reporter) -> int:
-    take = run_job(args, reporter, args.file, "track")
-    for sentence in take.record.notes:
-        reporter.note(sentence)
-    reporter.result(
-        f"{take.folder}\nMake its video with: das generate {take.folder}",
-        take=str(take.folder.resolve()),
-        state=take.record.state,
-        timings=take.record.timings,
-        notes=take.record.notes,
-    )
+    tell_prepared(run_job(args, reporter, args.file, "track"), reporter)
     return 0
