@@ -1,0 +1,209 @@
+"""Malformed, truncated, oversized, mistyped and replayed messages, from clients with the key and from strangers without."""
+
+from __future__ import annotations
+
+import json
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import zmq
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from diffusion_as_shader.shared import messages, wire
+
+from .backend import Backend, environment
+from .malformed import JOBS, Frames, of_schema, spoilt, stops
+from .options import Options, hold
+from .processes import memory
+from .strangers import Strangers
+
+CLIENTS = 6
+GREETING_EVERY = 25  # messages: a spoilt one may have ended the session
+STRANGER_EVERY = 40
+FLOOD_SHARE = 0.1  # of the messages are sent as fast as they go, above what one client may
+WARM_SHARE = 0.2
+MOST_GROWTH = 0.05
+SERVED_WITHIN = 0.050  # seconds
+SECONDS = 60.0
+
+
+class Figures:
+    """What a run has measured."""
+
+    def __init__(self) -> None:
+        self.sent: Counter[str] = Counter()
+        self.answers: Counter[str] = Counter()
+        self.memory: list[int] = []
+        self.times: list[float] = []
+        self.stranger_answers: list[bytes] = []
+        self.seconds = 0.0
+        self.log = ""
+
+    @property
+    def growth(self) -> float:
+        return self.memory[1] / self.memory[0] - 1 if len(self.memory) == 2 else 0.0
+
+    @property
+    def p99(self) -> float:
+        return statistics.quantiles(self.times, n=100)[98]
+
+    def lines(self) -> list[str]:
+        sent = ", ".join(f"{count} {kind}" for kind, count in sorted(self.sent.items()))
+        answers = ", ".join(f"{count} {kind}" for kind, count in self.answers.most_common())
+        return [
+            f"{sum(self.sent.values())} messages in {self.seconds:.0f} s: {sent}",
+            f"answered: {answers}; strangers: {len(self.stranger_answers)} answers",
+            f"memory of the server: {self.memory[0] / 1e6:.1f} MB, then {self.memory[-1] / 1e6:.1f} MB ({self.growth:+.1%})" if self.memory else "memory: not measured here",
+            f"a good client beside them, {len(self.times)} questions: median {statistics.median(self.times) * 1e3:.1f} ms, "
+            f"p99 {self.p99 * 1e3:.1f} ms, longest {max(self.times) * 1e3:.1f} ms",
+        ]
+
+
+def run(options: Options, folder: Path) -> list[str]:
+    """The soak: ``options.messages`` of them."""
+    with Backend(folder) as backend:
+        figures = fuzz(backend, options.messages, options.seed)
+    hold([*promises(figures), (figures.growth <= MOST_GROWTH, f"The server's memory grew by {figures.growth:.1%}."),
+          (figures.p99 <= SERVED_WITHIN, f"A good client waited {figures.p99 * 1e3:.0f} ms (p99).")])  # fmt: skip
+    return figures.lines()
+
+
+def promises(figures: Figures) -> list[tuple[bool, str]]:
+    """What must hold on the slowest machine."""
+    return [
+        ("Traceback" not in figures.log, f"The log holds a defect: {figures.log[figures.log.find('Traceback'):][:3000]}"),
+        (not figures.answers["refused internal"], "A message met a defect."),
+        (not figures.stranger_answers, f"A stranger was answered: {figures.stranger_answers[:1]}"),
+    ]
+
+
+def fuzz(backend: Backend, count: int, number: int) -> Figures:
+    """Send ``count`` messages and measure; the backend must live."""
+    with Attack(backend, count, random.Random(number)) as attack:
+        drive(int(count * (1 - FLOOD_SHARE)), number, attack.step)
+        attack.flood(int(count * FLOOD_SHARE))
+        attack.settle()
+    return attack.figures
+
+
+def drive(count: int, number: int, step: Callable[[str, Frames], None]) -> None:
+    """Half of the messages are made by hypothesis from the schema, half by spoiling right ones."""
+    bad = spoilt(random.Random(number))
+
+    @seed(number)
+    @settings(max_examples=count // 2, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @given(of_schema())
+    def each(frames: Frames) -> None:
+        if not stops(frames):
+            step("of the schema", frames)
+        step(*next(bad))
+
+    each()
+
+
+class Attack:
+    """Clients with the key and strangers without, a good client beside them, and what is measured of it all."""
+
+    def __init__(self, backend: Backend, count: int, dice: random.Random):
+        self.figures = Figures()
+        self._backend = backend
+        self._warm_at = int(count * WARM_SHARE)
+        self._strangers = Strangers(backend.connection, dice)
+        self._attackers = [Attacker(backend.connection, self.figures.answers) for _ in range(CLIENTS)]
+        self._times = backend.folder / "times.json"
+        self._witness = subprocess.Popen(
+            [sys.executable, "-m", "soak.witness", str(self._times)],
+            env=environment(backend.folder), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        self._witness.stdout.readline()
+        self._began = time.monotonic()
+
+    def step(self, kind: str, frames: Frames) -> None:
+        sent = sum(self.figures.sent.values())
+        if sent == self._warm_at:
+            self.settle()
+        self.figures.sent[kind] += 1
+        self._attackers[sent % CLIENTS].say(frames)
+        if sent % STRANGER_EVERY == 0:
+            self._strangers.knock(frames)
+
+    def flood(self, count: int) -> None:
+        """As fast as it goes, by one client."""
+        frames = wire.encode(messages.Status(job=JOBS[0]))
+        for _ in range(count):
+            self.figures.sent["flood"] += 1
+            self._attackers[0].say(frames)
+
+    def settle(self) -> None:
+        """All that was sent is dealt with; what memory the server then has."""
+        for attacker in self._attackers:
+            attacker.settle()
+        assert self._backend.process.poll() is None, self._backend.output()[-3000:]
+        if held := memory(self._backend.process.pid):
+            self.figures.memory.append(held)
+
+    def __enter__(self) -> Attack:
+        return self
+
+    def __exit__(self, *error) -> None:
+        figures = self.figures
+        self._witness.communicate(timeout=SECONDS)
+        for attacker in self._attackers:
+            attacker.close()
+        self._strangers.close()
+        figures.seconds = time.monotonic() - self._began
+        figures.times = json.loads(self._times.read_text()) if self._times.exists() else []
+        figures.sent["by strangers"] = self._strangers.knocks
+        figures.stranger_answers, figures.log = self._strangers.answers, self._backend.output()
+
+
+class Attacker:
+    """A DEALER with the key. What it is answered is counted by kind, and must be of the schema."""
+
+    def __init__(self, connection: wire.ConnectionFile, answers: Counter[str]):
+        self._answers, self._said, self._settled = answers, 0, 0
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        wire.join_curve(self._socket, connection.server_public, connection.client_public, connection.client_secret)
+        self._socket.connect(connection.address)
+
+    def say(self, frames: Frames) -> None:
+        """Send, and take in what has come; a hello now and then begins a session that a former message has ended."""
+        if self._said % GREETING_EVERY == 0:
+            self._socket.send_multipart(wire.encode(messages.Hello(protocol=messages.PROTOCOL_VERSION, name="fuzz")))
+        self._said += 1
+        self._socket.send_multipart(frames)
+        self._hear()
+
+    def settle(self) -> None:
+        """Wait until the server has dealt with all that was said: it answers in the order in which it was asked."""
+        self._settled += 1
+        number, end = 1 << 40 | self._settled, time.monotonic() + SECONDS
+        answered = False
+        while not answered:
+            assert time.monotonic() < end, f"the backend does not answer any more: {self._answers}"
+            for message in (messages.Hello(protocol=messages.PROTOCOL_VERSION), messages.Heartbeat(number=number)):
+                self._socket.send_multipart(wire.encode(message))
+            self._socket.poll(500)
+            answered = number in self._hear()
+
+    def close(self) -> None:
+        self._socket.close(0)
+        self._context.term()
+
+    def _hear(self) -> list[int]:
+        """Take in all answers; the numbers of heartbeats among them."""
+        numbers = []
+        while self._socket.poll(0):
+            answer = wire.decode(self._socket.recv_multipart(copy=False), messages.ToClient)
+            kind = answer.__struct_config__.tag
+            self._answers[f"refused {answer.kind}" if isinstance(answer, messages.Refused) else kind] += 1
+            if isinstance(answer, messages.Heartbeat):
+                numbers.append(answer.number)
+        return numbers
