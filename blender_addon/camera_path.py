@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Callable, Sequence
+from contextlib import contextmanager
+from typing import Callable, Iterator, Sequence
 
 import bpy
 import msgspec
@@ -24,12 +25,14 @@ IsCancelled = Callable[[], bool]
 
 
 class CameraTrack(msgspec.Struct):
-    """The request's window at each of ``frames``; ``names`` are the camera objects', which markers may switch."""
+    """The request's window at each of ``frames``; ``names`` are the camera objects', which markers may switch.
+    ``followed`` are the world matrices f64 [4,4] of the object that was followed, if one was."""
 
     frames: np.ndarray  # f64 [T], scene frames
     cameras: list[Camera]
     names: list[str]
     notes: list[str]
+    followed: list[np.ndarray] = []
 
     @property
     def world_to_camera(self) -> np.ndarray:
@@ -42,10 +45,12 @@ def read_cameras(
     request: GenerationRequest,
     frames: Sequence[float] | None = None,
     *,
+    follow: bpy.types.Object | None = None,
     progress: Progress | None = None,
     cancelled: IsCancelled | None = None,
 ) -> CameraTrack:
-    """The cameras that :func:`capture` would have, at rising scene frames (default: the request's sampled ones).
+    """The cameras that :func:`capture` would have, at rising scene frames (default: the request's sampled ones), and
+    where ``follow`` is then.
 
     SceneError where there is no perspective camera, a render is running or rigid bodies are not baked; Cancelled
     where ``cancelled()`` says so. The scene is left as it was.
@@ -62,11 +67,15 @@ def read_cameras(
                 engine.frame_set(whole, subframe)
             track.cameras.append(window_camera(scene_view(depsgraph), request))
             track.names.append(depsgraph.scene.camera.name)
+            if probe:
+                track.followed.append(np.array(probe.evaluated_get(depsgraph).matrix_world, dtype=np.float64))
             if progress:
                 progress(len(track.cameras), len(frames))
 
-    with RenderCopy(scene) as copy:
+    with RenderCopy(scene) as copy, _probe(follow) as probe:
         _empty(copy.scene)
+        if probe:
+            copy.scene.collection.objects.link(probe)
         moments.prepare()
         visit_render(copy, visit)
     track.notes += missing_notes() + moments.notes
@@ -88,6 +97,20 @@ def _empty(copy: bpy.types.Scene) -> None:
     for held in (copy.collection.children, copy.collection.objects):
         for each in list(held):
             held.unlink(each)
+
+
+@contextmanager
+def _probe(followed: bpy.types.Object | None) -> Iterator[bpy.types.Object | None]:
+    """An empty that stands where an object does: evaluating it asks for the object's place, and not for its geometry."""
+    if followed is None:
+        yield None
+        return
+    probe = bpy.data.objects.new("DaS probe", None)
+    try:
+        probe.parent = followed
+        yield probe
+    finally:
+        bpy.data.objects.remove(probe)
 
 
 def path_of_track(track: CameraTrack, request: GenerationRequest) -> CameraPath:

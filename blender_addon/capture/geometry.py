@@ -8,7 +8,7 @@ where topology changes, through attributes.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Sequence
 
 import bpy
 
@@ -63,19 +63,20 @@ class Capture:
 def capture(
     scene: bpy.types.Scene,
     request: GenerationRequest,
+    frames: Sequence[float] | None = None,
     *,
     progress: Progress | None = None,
     cancelled: IsCancelled | None = None,
     folder: Path | None = None,
 ) -> Capture:
-    """Capture ``request``'s frames of a scene and leave the scene as it was.
+    """Capture rising ``frames`` of a scene (default: the request's sampled ones) and leave the scene as it was.
 
     SceneError where there is no usable camera, a render is running or rigid bodies are not baked; Cancelled where
     ``cancelled()`` says so. ``progress(done, total)`` counts sampled frames. ``folder`` is where the frames are kept
     meanwhile (default: the system's temporary folder).
     """
     cameras.check_any_camera(scene)
-    moments = Moments(scene, sample_frames(request.start, request.end, request.frames))
+    moments = Moments(scene, sample_frames(request.start, request.end, request.frames) if frames is None else frames)
     store = FrameStore(folder)
     try:
         with RenderCopy(scene) as copy, rest_positions(rendered_objects(scene)):
@@ -115,7 +116,7 @@ class _Sampler:
                 engine.frame_set(whole, subframe)
             camera = cameras.window_camera(cameras.scene_view(depsgraph), self.request)
             self.store.add(frame, camera, *self.assembly.add(self.reader.read(depsgraph)))
-            self.progress(len(self.store), self.request.frames)
+            self.progress(len(self.store), len(self.moments.frames))
 
 
 def _scene_notes(scene: bpy.types.Scene, request: GenerationRequest) -> list[str]:

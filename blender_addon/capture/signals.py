@@ -41,14 +41,14 @@ def draw_signals(
     for index, frame in enumerate(capture.frames):
         if cancelled and cancelled():
             raise Cancelled("The tracking video was cancelled.")
-        drawn = _clip(drawer.draw(frame), frame.camera)
+        drawn = clip_to_view(drawer.draw(frame), frame.camera)
         painter = painter or _Painter(drawn, capture, request)
         yield index, painter.paint(drawn, frame.camera)
         if progress:
             progress(index + 1, len(capture.frames))
 
 
-def _clip(drawn: Drawn, camera: Camera) -> Drawn:
+def clip_to_view(drawn: Drawn, camera: Camera) -> Drawn:
     """Nothing is seen beyond the camera's far end, nor in a padded window's margins."""
     nothing = np.isfinite(drawn.depth) & (drawn.depth > camera.far)
     if camera.visible:
@@ -61,6 +61,13 @@ def _clip(drawn: Drawn, camera: Camera) -> Drawn:
     return drawn
 
 
+def nothing_seen() -> SceneError:
+    return SceneError(
+        "The camera sees no visible geometry in the first frame.",
+        "Move the camera or the objects into view, or choose a range that begins where they are.",
+    )
+
+
 class _Painter:
     """Knows the first frame: its camera, its depth and the scale of blue."""
 
@@ -70,10 +77,7 @@ class _Painter:
         self.first_depth = first.depth.copy() if request.hidden == "black" else None
         visible = first.rest[first.tracked]
         if not len(visible):
-            raise SceneError(
-                "The camera sees no visible geometry in the first frame.",
-                "Move the camera or the objects into view, or choose a range that begins where they are.",
-            )
+            raise nothing_seen()
         vertices = capture.frames[0].rest if request.percentiles == "vertices" else visible
         self.scale = tracking.depth_scale(vertices, self.camera)
 
