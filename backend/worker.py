@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -27,6 +28,7 @@ from .spool import JobFolder
 
 SECONDS_BETWEEN_LOOKS = 0.02
 SECONDS_IDLE = 600.0  # after which the engine's memory is given back; the variable DAS_IDLE_SECONDS sets another time
+DRIVER_FAILS = ("CUDA error", "CUDA driver", "cuDNN error", "CUDNN_STATUS", "CUBLAS_STATUS", "NVML", "HIP error")
 LIBRARIES = ("diffusion_as_shader", "numpy", "torch", "diffusers")
 
 log = logging.getLogger(__name__)
@@ -84,7 +86,10 @@ class Worker:
                 self._send(messages.MemoryReleased())
 
     def _run(self, work: messages.Work) -> messages.Done | messages.Failed | messages.Cancelled:
-        """Run a job to its end; whatever goes wrong becomes a Failed with kind and fix."""
+        """Run a job to its end; whatever goes wrong becomes a Failed with kind and fix.
+
+        After one of kind "driver" this process can use its card no more; the server ends it.
+        """
         self._job, self._stopped = work.job, False
         try:
             return self._prepare(work) if work.work == "prepare" else self._generate(work)
@@ -94,7 +99,10 @@ class Worker:
             return messages.Failed(job=work.job, kind=error.kind, message=error.message, fix=error.fix)
         except Exception as error:  # an engine is foreign code: its failure is the job's, not the worker's
             log.exception("job %s failed", work.job)
-            return _failed(work.job, work.request.engine, error)
+            failed = _failed(work, error)
+        if failed.kind == "out_of_memory":
+            self._release()  # not before the traceback that held it is gone
+        return failed
 
     def _generate(self, work: messages.Work) -> messages.Done | messages.Cancelled:
         request, folder = work.request, JobFolder(Path(work.folder))
@@ -102,8 +110,8 @@ class Worker:
         signals = folder.read_signals()
         engine = self._load(request)
         loaded = time.monotonic()
-        told, made, pace = engines.Report(used=[]), set(), Pace()
-        for event in engine.generate(request, signals, cancelled=self._cancelled):
+        told, made, pace = engines.Report(used=[]), set(work.have), Pace()
+        for event in engine.generate(request, signals, cancelled=self._cancelled, have=frozenset(work.have)):
             match event:
                 case engines.Progress():
                     self._report(pace, event)
@@ -124,6 +132,7 @@ class Worker:
             raise GenerationError(
                 f"The engine {request.engine} made {len(made)} of {request.frames} frames.", "Report this with the log."
             )
+        folder.sync_frames()
         timings = {"load": loaded - began, "generate": time.monotonic() - loaded}
         versions = _versions() | told.versions
         return messages.Done(job=work.job, used=told.used, notes=told.notes, timings=timings, versions=versions)
@@ -134,19 +143,20 @@ class Worker:
         inputs = folder.read_signals()
         if tasks.may_load_models(work.request, inputs):
             self._release()  # the memory is theirs, and theirs is free again once they are done
-        for event in tasks.prepare(work.request, inputs, cancelled=self._cancelled):
-            match event:
-                case engines.Progress():
-                    self._report(pace, event)
-                case tasks.Signal():
-                    task_signals.check_output(work.request, event.name, event.array)
-                    folder.write_frame(len(names), event.array, event.name)
-                    self._send(messages.Signal(job=work.job, index=len(names), name=event.name))
-                    names.append(event.name)
-                case engines.Report():
-                    told = event
-            if self._cancelled():
-                return messages.Cancelled(job=work.job)
+        with closing(tasks.prepare(work.request, inputs, cancelled=self._cancelled)) as events:  # gives models back also when left early
+            for event in events:
+                match event:
+                    case engines.Progress():
+                        self._report(pace, event)
+                    case tasks.Signal():
+                        task_signals.check_output(work.request, event.name, event.array)
+                        folder.write_frame(len(names), event.array, event.name)
+                        self._send(messages.Signal(job=work.job, index=len(names), name=event.name))
+                        names.append(event.name)
+                    case engines.Report():
+                        told = event
+                if self._cancelled():
+                    return messages.Cancelled(job=work.job)
         return messages.Done(
             job=work.job,
             signals=names,
@@ -202,15 +212,19 @@ def _check_frame(frame: engines.Frame, request) -> None:
         )
 
 
-def _failed(job: str, engine: str, error: Exception) -> messages.Failed:
-    if isinstance(error, MemoryError):
+def _failed(work: messages.Work, error: Exception) -> messages.Failed:
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
         kind, said, fix = "out_of_memory", "The memory does not suffice", "Choose fewer frames or a smaller size."
+    elif isinstance(error, RuntimeError) and any(word in str(error) for word in DRIVER_FAILS):
+        kind, said = "driver", f"The graphics card or its driver failed: {str(error).splitlines()[0].rstrip('.')}"
+        fix = "Try again; if it stays so, restart the machine, and see das doctor."
     elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
         kind, said, fix = "disk_full", "The backend's disk is full", "Free some space and try again."
     else:
-        kind, said = "engine", f"The engine {engine} failed: {type(error).__name__}: {error}"
+        what = f"engine {work.request.engine}" if work.work == "generate" else f"task {work.request.task}"
+        kind, said = "engine", f"The {what} failed: {type(error).__name__}: {error}"
         fix = "See logs/backend.log in the DAS_HOME folder (das doctor names it)."
-    return messages.Failed(job=job, kind=kind, message=f"{said}.", fix=fix)
+    return messages.Failed(job=work.job, kind=kind, message=f"{said}.", fix=fix)
 
 
 def _versions() -> dict[str, str]:

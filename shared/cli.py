@@ -58,8 +58,8 @@ PLACES: dict[str, Place] = {
     "doctor": Place(("backend", "blender"), "doctor"),
     "camera-control": Place(("backend",), "task"),
     "camera-control scene": Place(("blender",), "camera_control"),
-    "object-motion": Place(("backend",), "task"),
-    "object-motion scene": Place(("blender",), "object_motion"),
+    "object-manipulation": Place(("backend",), "task"),
+    "object-manipulation scene": Place(("blender",), "object_manipulation"),
     "motion-transfer": Place(("backend",), "task"),
     "repaint": Place(("backend",), "repaint"),
     "encode": Place(("backend",), "encode"),
@@ -137,7 +137,7 @@ def command_key(args: argparse.Namespace) -> str:
     """The entry of PLACES that parsed arguments ask for."""
     if args.command == "benchmark":
         return f"benchmark {args.what}"
-    if args.command in ("camera-control", "object-motion") and args.target.suffix.lower() == ".blend":
+    if args.command in ("camera-control", "object-manipulation") and args.target.suffix.lower() == ".blend":
         return f"{args.command} scene"
     if args.command != "generate":
         return args.command

@@ -21,17 +21,17 @@ from .task_settings import (
     Tracker,
 )
 
-TASKS = {"camera-control": "camera_control", "object-motion": "object_manipulation", "motion-transfer": "motion_transfer"}
+TASKS = {"camera-control": "camera_control", "object-manipulation": "object_manipulation", "motion-transfer": "motion_transfer"}
 MOTIONS = [name for name in get_args(ObjectMotion) if name not in ("", "path", "follow")]
 
 
 def add_task_commands(add, blender: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
-    """camera-control, object-motion, motion-transfer and repaint; returns those that generate."""
+    """camera-control, object-manipulation, motion-transfer and repaint; returns those that generate."""
     camera = add("camera-control", "Make a picture, a video or a scene's first frame seen by a moving camera.", blender)
     _add_target(camera, "TARGET", "a picture, a video, or a .blend file whose first frame is rendered")
     _add_camera(camera)
 
-    object = add("object-motion", "Move an object in a picture, a video or a scene's first frame.", blender)
+    object = add("object-manipulation", "Move an object in a picture, a video or a scene's first frame.", blender)
     _add_target(object, "TARGET", "a picture, a video, or a .blend file whose first frame is rendered")
     _add_object(object)
     _add_camera(object)

@@ -1,4 +1,4 @@
-"""`das camera-control`, `das object-motion`, `das motion-transfer` of pictures and videos: take, tracking video, video."""
+"""`das camera-control`, `das object-manipulation`, `das motion-transfer` of pictures and videos: take, tracking video, video."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"--first-frame {args.first_frame} needs a scene.", "Give an image file.")
     if args.command == "camera-control" and not (args.camera_path or args.camera_motion):
         raise UsageError("Where should the camera move?", "Give --path FILE, or --camera-motion 'trans 0 0 -0.5'.")
-    if args.command == "object-motion":
+    if args.command == "object-manipulation":
         if not (args.object_mask or args.object_click):
             raise UsageError("What should move?", "Give --mask IMAGE, or --click X,Y.")
         if not (args.object_motion or args.object_path):
