@@ -177,7 +177,11 @@ def weights_on_device(plan: Plan, network: Network) -> tuple[float, float]:
 
 def obstacle(plan: Plan, machine: Machine, network: Network, request: GenerationRequest) -> str:
     """Why a plan cannot be expected to run here; empty where it can."""
-    needed = need(plan, network, request)
+    return shortfall(plan, machine, need(plan, network, request))
+
+
+def shortfall(plan: Plan, machine: Machine, needed: Need) -> str:
+    """Why a machine does not have what a plan needs; empty where it has."""
     card = needed.peak * MARGIN + (WORKSPACE if plan.device != "cpu" else 0)
     if plan.device != machine.device:
         return f"is for {plan.device}"
