@@ -68,8 +68,6 @@ def find_tracks(
 
 
 def _track(request: GenerationRequest, source: Source, cancelled: Callable[[], bool]) -> Iterator[Progress]:
-    from ..vision import tracks
-
     if not source.is_video:
         raise UsageError("A picture does not move, and there are no tracks.", "Give a video, or a file of tracks.")
     if not points.is_grid(request.transfer.grid):
@@ -78,6 +76,8 @@ def _track(request: GenerationRequest, source: Source, cancelled: Callable[[], b
     if request.fit == "pad":
         column, row = grid.astype(np.intp).T
         grid = grid[~black_margin(source.frames[0], source.frames)[row, column]]
+    from ..vision import tracks
+
     method = request.transfer.tracker
     found = yield from told(
         "tracks", lambda progress, stop: tracks.track(source.frames, grid, method=method, cancelled=stop, progress=progress), cancelled
