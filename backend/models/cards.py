@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import shutil
 import subprocess
@@ -69,3 +70,10 @@ def driver() -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return f", driver {told.stdout.split()[0]}" if told.returncode == 0 and told.stdout.split() else ""
+
+
+def give_back_memory() -> None:
+    """Hand memory that nothing refers to any more back to the system and the driver."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 
 from . import weights
+from .cards import give_back_memory
 from .checkpoint import STEMS, Checkpoint
 from .costs import Network, network
 from .plans import MARGIN, Plan
@@ -118,10 +118,3 @@ def peak_memory(device: str) -> int:
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def give_back_memory() -> None:
-    """Hand memory that nothing refers to any more back to the system and the driver."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

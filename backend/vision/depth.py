@@ -16,6 +16,7 @@ import numpy as np
 
 from ...shared.errors import UsageError
 from ...shared.task_settings import DepthSettings
+from . import catalogue
 
 BACKGROUND = 1e9  # Blender renders 1e10 where nothing is
 HALF_MAX = 65504.0  # and what a 16-bit float makes of that
@@ -46,6 +47,7 @@ def estimate_depth(
     ``progress`` is told frames done and in all. The model is in memory only inside this call. UsageError where it is not on
     this machine or its packages are not installed, Cancelled once ``cancelled()``.
     """
+    catalogue.need_packages("moge" if settings.source == "moge" else "depth_anything")
     from . import depth_models
 
     with depth_models.open_model(settings, device) as model:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import imageio.v3 as imageio
 import numpy as np
 
 from ...shared.errors import UsageError
+from . import catalogue
 
 HALF = 128  # of 255: from here on it counts
 GREY = (8, 247)  # in between a mask is neither black nor white
@@ -64,18 +66,28 @@ def _notes(grey: np.ndarray, file: Path) -> list[str]:
     return [f"{100 * between:.0f} % of {file} is grey: what is at least half white moves."] if between > FEW else []
 
 
-def mask_from_click(frame: np.ndarray, xy: tuple[float, float], *, source: str | Path = "", device: str = "auto") -> Mask:
+def mask_from_click(
+    frame: np.ndarray,
+    xy: tuple[float, float],
+    *,
+    source: str | Path = "",
+    device: str = "auto",
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Mask:
     """The mask of what lies at ``xy`` (pixels, from the upper left corner) of u8 [H,W,3], by SAM 2.
 
     ``source`` is a folder or hub id in place of the catalogue's. UsageError where the click is beside the picture, the
-    model is not on this machine, or it finds nothing there. The model is in memory only inside this call.
+    model is not on this machine, or it finds nothing there; Cancelled once ``cancelled()``. The model is in memory only inside
+    this call.
     """
     height, width = frame.shape[:2]
     if not (0 <= xy[0] < width and 0 <= xy[1] < height):
         raise UsageError(f"The click {xy[0]:g},{xy[1]:g} is not in the picture of {width}x{height}.", "Click on what should move.")
+    catalogue.need_packages("sam2")
+    place = catalogue.find("sam2", source)
     from .sam2 import segment
 
-    pixels = segment(frame, xy, source, device)
+    pixels = segment(frame, xy, place, device, cancelled)
     if not pixels.any():
         raise UsageError(f"SAM 2 finds nothing at {xy[0]:g},{xy[1]:g}.", "Click elsewhere on the object, or give a mask file.")
     share = 100 * pixels.mean()
