@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import numpy as np
 
 from ..shared.errors import UsageError
@@ -11,6 +12,7 @@ from ..shared.messages import EngineInfo, Submit
 from ..shared.request import GenerationRequest, check
 from ..shared.task_signals import check_inputs
 
+MAX_REQUEST_BYTES = 64 << 10
 OBLIGATORY = ("tracking", "first_frame")
 # DESIGN's table: name -> (dtypes, shape of a request's T, H, W)
 Shape = Callable[[int, int, int], tuple[int, ...]]
@@ -29,6 +31,7 @@ SIGNALS: dict[str, tuple[tuple[str, ...], Shape]] = {
 def check_submit(submit: Submit, infos: list[EngineInfo]) -> None:
     """UsageError where the request, its engine or its signals cannot be."""
     check(submit.request)
+    _check_kept(submit.request)
     if submit.work == "prepare":
         check_inputs(submit.request, submit.signals)
         return
@@ -38,6 +41,17 @@ def check_submit(submit: Submit, infos: list[EngineInfo]) -> None:
             raise UsageError(f"The signal {name} is missing.", "Capture the take again with das track.")
     for name, array in submit.signals.items():
         _check_signal(name, array, submit.request)
+
+
+def _check_kept(request: GenerationRequest) -> None:
+    """The queue keeps a request as JSON, in which a number that is none would not come back."""
+    kept = msgspec.json.encode(request)
+    if len(kept) > MAX_REQUEST_BYTES:
+        raise UsageError(f"The request's texts are longer than {MAX_REQUEST_BYTES >> 10} KB.", "Shorten its prompts and paths.")
+    try:
+        msgspec.json.decode(kept, type=GenerationRequest)
+    except msgspec.ValidationError:
+        raise UsageError("A number of the request is not finite.", "Give plain numbers.") from None
 
 
 def _check_engine(request: GenerationRequest, infos: list[EngineInfo]) -> None:

@@ -17,10 +17,10 @@ def release_before_render(*_) -> None:
     """Ask, unless the render is our own job's, whose generation comes next. A render goes on whatever the answer."""
     if runner.running:
         return
-    connection = backend_process.find_backend()
-    if connection is None or not connection.is_local:
-        return
     try:
+        connection = backend_process.find_backend()
+        if connection is None or not connection.is_local:
+            return
         with client.connect(connection, "Blender's render", SECONDS_TO_RELEASE) as peer:
             peer.release_memory(SECONDS_TO_RELEASE)
     except DasError as error:

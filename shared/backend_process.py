@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from . import client, home, wire
-from .errors import BackendError
+from .errors import BackendError, UsageError
 from .processes import pid_alive
 
 ALREADY_RUNNING_CODE = 75  # EX_TEMPFAIL: another one came first
@@ -24,8 +24,11 @@ LOG_BYTES = 5 << 20
 
 
 def find_backend() -> wire.ConnectionFile | None:
-    """The connection file of a backend that runs, or None. A stale file is left for the next backend to replace."""
-    connection = wire.read_connection(home.connection_file())
+    """The connection file of a backend that runs, or None. A stale file is left for the next backend to replace.
+
+    The variable DAS_CONNECTION names another's, which may run on another machine. NotPrivate where others can read the file.
+    """
+    connection = wire.read_connection(home.chosen_connection() or home.connection_file())
     return connection if connection and _listens(connection) else None
 
 
@@ -51,6 +54,9 @@ def ensure_backend(timeout: float = SECONDS_TO_START) -> wire.ConnectionFile:
 
 def starting(timeout: float = SECONDS_TO_START) -> Iterator[wire.ConnectionFile | None]:
     """As :func:`ensure_backend` in steps that do not block: None until the last one, which is the connection."""
+    if chosen := home.chosen_connection():
+        yield _chosen(chosen)
+        return
     end, process = time.monotonic() + timeout, None
     while True:
         connection = find_backend()
@@ -72,6 +78,19 @@ def starting(timeout: float = SECONDS_TO_START) -> Iterator[wire.ConnectionFile 
                 f"The backend was not ready after {timeout:.0f} s: {last_log_line()}", f"See {log_file()}."
             )
         yield None
+
+
+def _chosen(file: Path) -> wire.ConnectionFile:
+    """The backend that the user has named, or why it cannot be used; nothing else is taken in its place."""
+    connection = wire.read_connection(file)
+    if connection is None:
+        raise UsageError(f"{file} is no connection file.", "Copy the one that das serve writes on the backend's machine.")
+    if not _listens(connection):
+        raise BackendError(
+            f"No backend listens at {connection.address}, which {file} names.",
+            "Start das serve there, and copy its connection file again: its keys are made anew at each start.",
+        )
+    return connection
 
 
 def start_backend() -> subprocess.Popen:

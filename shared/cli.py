@@ -101,6 +101,8 @@ def console() -> NoReturn:
 def run(argv: list[str], reporter: Reporter) -> int:
     """Parse, find the room, and run the command there."""
     args = parser().parse_args(argv)
+    if args.command != "serve" and getattr(args, "connection", None):
+        os.environ["DAS_CONNECTION"] = str(args.connection.resolve())
     again = os.environ.pop(RUN_AGAIN, None)
     place = PLACES[command_key(args)]
     here = [room for room in place.rooms if room in rooms_here()] if _has(place.library) else []

@@ -50,7 +50,9 @@ def connecting(connection: wire.ConnectionFile, name: str, timeout: float = SECO
                 if time.monotonic() > end or client.is_gone():
                     raise BackendError(
                         f"The backend at {connection.address} does not answer.",
-                        f"Try again; if it stays so, end the process {connection.pid} first.",
+                        f"Try again; if it stays so, end the process {connection.pid} first."
+                        if connection.is_local
+                        else "Copy the connection file of das serve again: its keys are made anew at each start.",
                     )
                 yield None
     except BaseException:
@@ -78,12 +80,10 @@ class Client:
         wire.join_curve(self._socket, connection.server_public, connection.client_public, connection.client_secret)
         self._socket.routing_id = uuid.uuid4().hex.encode()
         self._socket.rcvhwm = 0  # the server bounds what is on its way; nothing of it may be dropped here
+        self._socket.ipv6 = connection.is_ipv6
         self._socket.connect(connection.address)
-        self._send(
-            messages.Hello(
-                protocol=messages.PROTOCOL_VERSION, name=name[:200], pid=os.getpid(), host=socket.gethostname()[:200]
-            )
-        )
+        host = socket.gethostname()[:200] if connection.is_local else ""  # our process id means nothing elsewhere
+        self._send(messages.Hello(protocol=messages.PROTOCOL_VERSION, name=name[:200], pid=os.getpid(), host=host))
 
     @property
     def engines(self) -> list[messages.EngineInfo]:

@@ -38,7 +38,14 @@ def home() -> Path:
 
 
 def connection_file() -> Path:
+    """The connection file of this user's own backend."""
     return home() / "connection.json"
+
+
+def chosen_connection() -> Path | None:
+    """The connection file that the variable DAS_CONNECTION names: of a backend that is used as it is, and never started."""
+    chosen = os.environ.get("DAS_CONNECTION")
+    return Path(chosen) if chosen else None
 
 
 def spool_folder() -> Path:

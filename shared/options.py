@@ -63,6 +63,9 @@ def add_generation_options(command: argparse.ArgumentParser) -> None:
     group.add_argument("--prompt", metavar="TEXT", help="what the video shows")
     group.add_argument("--negative-prompt", metavar="TEXT", help="what it must not show")
     group.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same video")
+    group.add_argument(
+        "--connection", type=Path, metavar="FILE", help="use the backend of this connection file, also on another machine (default: your own)"
+    )
     _add_model_options(command.add_argument_group("generation with --engine das"))
 
 

@@ -4,17 +4,17 @@
     frame 1..  the arrays' bytes, C order, little-endian, in the order in which they stand in the message,
                each cut into ``chunks`` frames of at most CHUNK_BYTES
 
-Arrays are neither copied when sent nor, up to one chunk, when received. Nothing is allocated before dtype, shape
-and length have been checked against each other and against the bounds below. (On a ROUTER the peer's identity
-comes before frame 0.)
+Arrays are neither copied when sent nor, up to one chunk, when received. Nothing is allocated before the number of
+frames, their bytes, and each array's dtype, shape and length have been checked against each other and against the bounds
+below; :func:`outline` gives the receiver a message to judge before its arrays are put together. (On a ROUTER the peer's
+identity comes before frame 0.)
 """
 
 from __future__ import annotations
 
 import math
-import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,16 @@ import zmq
 
 from . import messages
 from .errors import DasError
+from .private_file import check_private, write_private
 
 CHUNK_BYTES = 4 << 20  # CURVE is twice as fast on chunks as on one frame of 51 MB
 MAX_HEADER_BYTES = 1 << 20
-MAX_ARRAY_BYTES = 16 << 30
+MAX_MESSAGE_BYTES = 8 << 30  # 1025 frames of 720x480 with every signal, in single precision, are 7.8 GB
+MAX_ARRAYS = 32
 MAX_DIMENSIONS = 5
 DTYPES = ("|b1", "|u1", "<u2", "<i4", "<f2", "<f4", "<f8")
 HEARTBEAT_SECONDS, SILENCE_SECONDS = 2.0, 10.0
+HANDSHAKE_SECONDS = 5.0  # a connection that has not shown its key by then is dropped
 OTHER_PROTOCOL_FIX = "Install the same version on both sides, then close whatever holds the old backend and try again."
 
 
@@ -49,7 +52,10 @@ class ArrayHead(msgspec.Struct):
 
 
 class ConnectionFile(msgspec.Struct, kw_only=True):
-    """connection.json, readable by its user alone. Keys are Z85 text; ``started`` is in Unix seconds."""
+    """connection.json, readable by its user alone. Keys are Z85 text; ``started`` is in Unix seconds.
+
+    ``machine`` is empty in a file that is to be copied to another one.
+    """
 
     protocol: int
     host: str
@@ -63,7 +69,11 @@ class ConnectionFile(msgspec.Struct, kw_only=True):
 
     @property
     def address(self) -> str:
-        return f"tcp://{self.host}:{self.port}"
+        return f"tcp://[{self.host}]:{self.port}" if self.is_ipv6 else f"tcp://{self.host}:{self.port}"
+
+    @property
+    def is_ipv6(self) -> bool:
+        return ":" in self.host
 
     @property
     def is_local(self) -> bool:
@@ -96,13 +106,35 @@ def decode(frames: Sequence, kind: Any) -> Any:
 
     Arrays are read-only. Raises Malformed.
     """
+    return _decode(frames, kind, _content)
+
+
+def outline(frames: Sequence, kind: Any) -> Any:
+    """As :func:`decode`, but the arrays have only their type and shape: all zeros, which take no memory."""
+    return _decode(frames, kind, _zeros)
+
+
+def size(frames: Sequence) -> int:
+    """Bytes of all frames."""
+    return sum(len(frame) for frame in frames)
+
+
+Filled = Callable[[list, np.dtype, list[int]], np.ndarray]  # chunks of checked lengths, type, shape
+
+
+def _decode(frames: Sequence, kind: Any, filled: Filled) -> Any:
     if not frames or len(frames[0]) > MAX_HEADER_BYTES:
         raise Malformed("The message has no header, or too long a one.")
-    rest = iter(frames[1:])
+    if len(frames) > 1 + MAX_ARRAYS + MAX_MESSAGE_BYTES // CHUNK_BYTES or size(frames) > MAX_MESSAGE_BYTES:
+        raise Malformed(f"The message has more than {MAX_MESSAGE_BYTES >> 30} GB.")
+    rest, arrays = iter(frames[1:]), []
 
     def take(_: type, value: Any) -> np.ndarray:
         head = msgspec.convert(value, ArrayHead)
-        return _array(head, [chunk for _, chunk in zip(range(head.chunks), rest)])
+        arrays.append(head)
+        if len(arrays) > MAX_ARRAYS:
+            raise Malformed(f"The message has more than {MAX_ARRAYS} arrays.")
+        return _array(head, [chunk for _, chunk in zip(range(head.chunks), rest)], filled)
 
     try:
         message = msgspec.msgpack.Decoder(kind, dec_hook=take).decode(frames[0])
@@ -113,25 +145,28 @@ def decode(frames: Sequence, kind: Any) -> Any:
     return message
 
 
-def size(frames: Sequence) -> int:
-    """Bytes of all frames."""
-    return sum(len(frame) for frame in frames)
-
-
-def _array(head: ArrayHead, chunks: list) -> np.ndarray:
+def _array(head: ArrayHead, chunks: list, filled: Filled) -> np.ndarray:
     _check_dtype(head.dtype)
     if len(head.shape) > MAX_DIMENSIONS or any(side < 0 for side in head.shape):
-        raise Malformed(f"{head.shape} is no shape of an array.")
+        raise Malformed(f"{head.shape[:MAX_DIMENSIONS]} is no shape of an array.")
     dtype = np.dtype(head.dtype)
     expected = math.prod(head.shape) * dtype.itemsize
-    if expected > MAX_ARRAY_BYTES or expected != size(chunks) or len(chunks) != head.chunks:
-        raise Malformed(f"An array of {expected} bytes came with {size(chunks)}.")
-    flat = np.frombuffer(chunks[0], np.uint8) if len(chunks) == 1 else _joined(chunks, expected)
-    return flat.view(dtype).reshape(head.shape)
+    if expected != size(chunks) or len(chunks) != head.chunks or head.chunks != -(-expected // CHUNK_BYTES):
+        raise Malformed(f"An array of {expected} bytes came with {size(chunks)} in {len(chunks)} frames.")
+    return filled(chunks, dtype, head.shape)
 
 
-def _joined(chunks: list, length: int) -> np.ndarray:
-    whole, start = np.empty(length, np.uint8), 0
+def _content(chunks: list, dtype: np.dtype, shape: list[int]) -> np.ndarray:
+    flat = np.frombuffer(chunks[0], np.uint8) if len(chunks) == 1 else _joined(chunks)
+    return flat.view(dtype).reshape(shape)
+
+
+def _zeros(chunks: list, dtype: np.dtype, shape: list[int]) -> np.ndarray:
+    return np.broadcast_to(np.zeros((), dtype), shape)
+
+
+def _joined(chunks: list) -> np.ndarray:
+    whole, start = np.empty(size(chunks), np.uint8), 0
     for chunk in chunks:
         whole[start : start + len(chunk)] = np.frombuffer(chunk, np.uint8)
         start += len(chunk)
@@ -158,6 +193,7 @@ def serve_curve(socket: zmq.Socket, secret: str, domain: str) -> None:
     socket.curve_server = True
     socket.curve_secretkey = secret.encode()
     socket.zap_domain = domain.encode()
+    socket.zap_enforce_domain = True
     _set_common(socket)
 
 
@@ -171,6 +207,7 @@ def join_curve(socket: zmq.Socket, server_public: str, public: str, secret: str)
 def _set_common(socket: zmq.Socket) -> None:
     socket.maxmsgsize = CHUNK_BYTES + (64 << 10)
     socket.linger = 0
+    socket.handshake_ivl = int(HANDSHAKE_SECONDS * 1000)
     socket.heartbeat_ivl = int(HEARTBEAT_SECONDS * 1000)
     socket.heartbeat_timeout = int(SILENCE_SECONDS * 1000)
 
@@ -179,18 +216,18 @@ def _set_common(socket: zmq.Socket) -> None:
 
 
 def write_connection(connection: ConnectionFile, file: Path) -> None:
-    """The file, whole or not at all, and never readable by others, not even while it is written."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-        stream.write(msgspec.json.format(msgspec.json.encode(connection), indent=1))
-    os.replace(partial, file)
+    """The file, whole or not at all, for its user alone. NotPrivate where that cannot be."""
+    write_private(msgspec.json.format(msgspec.json.encode(connection), indent=1), file)
 
 
 def read_connection(file: Path) -> ConnectionFile | None:
-    """The connection file; None where there is none or it is of no form that we know."""
+    """The connection file; None where there is none or it is of no form that we know.
+
+    NotPrivate where others could have read or written it: they would know its keys, or it would lead us to them.
+    """
     try:
-        return msgspec.json.decode(file.read_bytes(), type=ConnectionFile)
+        connection = msgspec.json.decode(file.read_bytes(), type=ConnectionFile)
     except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
+    check_private(file)
+    return connection

@@ -22,6 +22,7 @@ keys = json.loads(sys.stdin.readline())
 context = zmq.Context()
 router = context.socket(zmq.ROUTER)
 wire.serve_curve(router, keys["secret"], "test")
+router.zap_enforce_domain = False  # nobody asks whose key it is
 router.bind("tcp://127.0.0.1:0")
 print(router.last_endpoint.decode(), flush=True)
 while True:
