@@ -53,6 +53,7 @@ PLACES: dict[str, Place] = {
     "generate tracking": Place(("backend",), "generate"),
     "benchmark tracking": Place(("blender",), "benchmark_tracking"),
     "benchmark projection": Place(("blender",), "benchmark_projection"),
+    "benchmark points": Place(("backend",), "benchmark_points"),
     "benchmark das": Place(("backend",), "benchmark_das", "torch"),
     "serve": Place(("backend",), "serve"),
     "doctor": Place(("backend", "blender"), "doctor"),
@@ -302,7 +303,7 @@ def _add_camera(camera: argparse.ArgumentParser) -> None:
 
 def _add_backend_commands(add, blender: argparse.ArgumentParser, everywhere: argparse.ArgumentParser) -> None:
     benchmark = add("benchmark", "Measure speed or quality on this machine.", blender)
-    benchmark.add_argument("what", choices=("tracking", "projection", "das"))
+    benchmark.add_argument("what", choices=("tracking", "projection", "points", "das"))
     benchmark.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a .blend file (default: the example)")
     benchmark.add_argument("-o", dest="output", type=Path, metavar="FOLDER", help="where to put pictures")
     model = benchmark.add_argument_group("benchmark das", "--size full, the default with a card, or --size tiny")

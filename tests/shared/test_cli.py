@@ -45,6 +45,7 @@ def blender(version, python=sys.executable):
         (["generate", "."], "generate take"),
         (["generate", "--tracking", "v.mkv", "--first-frame", "f.png"], "generate tracking"),
         (["benchmark", "projection"], "benchmark projection"),
+        (["benchmark", "points"], "benchmark points"),
         (["doctor", "--json"], "doctor"),
         (["models", "pull", "some/weights@v2", "--json"], "models"),
         (["models", "list"], "models"),
