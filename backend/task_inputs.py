@@ -78,8 +78,8 @@ def _depth(request: GenerationRequest, clip: Clip):
 def _mask(request: GenerationRequest, clip: Clip):
     if not request.object.mask:
         return {}, []
-    mask = clip.window.picture(read_mask(Path(request.object.mask)), "values", f"The mask {request.object.mask}")
-    return {"mask": mask}, []
+    mask = read_mask(Path(request.object.mask))
+    return {"mask": clip.window.picture(mask.pixels, "values", f"The mask {request.object.mask}")}, mask.notes
 
 
 def _path(request: GenerationRequest, clip: Clip):

@@ -30,7 +30,8 @@ LOCK_WITHIN = 1800  # seconds: longer than making all environments over a slow l
 class Plan(NamedTuple):
     """An environment to be: its room, the Pythons that will do, the best first, and the extras it installs.
 
-    ``first`` is installed before them, and ``key`` is the package that some kinds of machine cannot have.
+    ``first`` is installed before them, and ``key`` is the package that some kinds of machine cannot have. ``alone`` comes last
+    and without what it asks for.
     """
 
     name: str
@@ -41,11 +42,14 @@ class Plan(NamedTuple):
     first: str = ""
     key: str = "bpy"
     size: str = "about 300 MB"
+    alone: tuple[str, ...] = ()
 
 
 BACKEND_PYTHONS = ((3, 11), (3, 13), (3, 12))
 # torch alone and first: pip then takes the build that its index holds for this machine, before others' wishes count.
-MODEL = Plan("model", "backend", BACKEND_PYTHONS, None, ("backend", "model"), "torch==2.13.0", "torch", "1 to 4 GB, some minutes")
+# MoGe asks for viewers, a web page, torchvision and a second OpenCV, and estimates depth without any of them.
+MOGE = ("dlr-moge==2.0.0", "dlr-utils3d==1.3", "dlr-pipeline==1.0.0")
+MODEL = Plan("model", "backend", BACKEND_PYTHONS, None, ("backend", "model"), "torch==2.13.0", "torch", "1 to 4 GB, some minutes", MOGE)
 PLANS = (
     Plan("backend", "backend", BACKEND_PYTHONS),
     MODEL,
@@ -95,7 +99,7 @@ def make_one(root: Path, plan: Plan, test: bool) -> Made | LeftOut:
     place = root / ".venv" / plan.name
     stamp = read_stamp(place)
     extras = wanted_extras(plan, stamp, test)
-    wanted = {"project": fingerprint(root), "place": str(place), "extras": extras}
+    wanted = {"project": fingerprint(root), "place": str(place), "extras": extras, "alone": list(plan.alone)}
     made = Made(plan.name, plan.room, python_in(place), plan.blender)
     if stamp.get("state") == "ready" and stamp.items() >= wanted.items() and made.python.exists():
         return made
@@ -189,6 +193,8 @@ def install(root: Path, place: Path, plan: Plan, wanted: dict) -> None:
         run_step(f"{plan.name}: {plan.first} ({plan.size})", [*pip, plan.first], log_of(place), root)
     size = "the rest" if plan.first else plan.size
     run_step(f"{plan.name}: packages ({extras}; {size})", [*pip, "-e", f".[{extras}]"], log_of(place), root)
+    if plan.alone:
+        run_step(f"{plan.name}: {', '.join(plan.alone)}", [*pip, "--no-deps", *plan.alone], log_of(place), root)
     write_json(place / STAMP, {"state": "ready", **wanted})
 
 

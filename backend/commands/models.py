@@ -13,6 +13,7 @@ from ...shared import home
 from ...shared.report import Reporter
 from ..models import integrity, weights
 from ..models.weights import WeightsError
+from ..vision import catalogue
 
 BASE = "zai-org/CogVideoX-5b-I2V"
 KNOWN = {weights.PUBLISHED: "the published model, 49 frames of 720x480", BASE: "its base without the tracking branch, to train one (--from-base)"}
@@ -20,13 +21,20 @@ MEGABYTE = 1_000_000
 
 
 class Entry(msgspec.Struct):
-    """A line of `das models list`. ``folder`` is empty where the weights are not on this machine."""
+    """A line of `das models list`. ``folder`` is empty where the weights are not on this machine.
+
+    ``bytes`` are those in the folder, or else those to download where they are known; ``tasks`` and ``needs`` are a side
+    model's: what it is for, and what must be installed first.
+    """
 
     name: str
     what: str
     folder: str = ""
     bytes: int = 0
     licence: str = ""
+    hub: str = ""
+    tasks: str = ""
+    needs: str = ""
 
 
 def run(args: argparse.Namespace, reporter: Reporter) -> int:
@@ -36,12 +44,11 @@ def run(args: argparse.Namespace, reporter: Reporter) -> int:
 
 def list_models(args: argparse.Namespace, reporter: Reporter) -> int:
     """What is known and what is on this machine."""
-    entries = [_known(name, what) for name, what in KNOWN.items()] + _others()
+    entries = [_known(name, what) for name, what in KNOWN.items()] + [_side(model) for model in catalogue.TABLE] + _others()
     lines = [f"Weights are kept in {home.model_folder()}."]
     for one in entries:
         lines.append(f"{one.name}: {one.what}")
-        lines.append(f"  {one.folder} ({one.bytes / 1e9:.1f} GB)" if one.folder else f"  not here: das models pull {one.name}")
-        lines.append(f"  licence: {one.licence}")
+        lines.extend(f"  {line}" for line in (one.tasks and f"for {one.tasks}", _where(one), f"licence: {one.licence}", one.needs) if line)
     reporter.result("\n".join(lines), folder=str(home.model_folder()), models=msgspec.to_builtins(entries))
     return 0
 
@@ -54,6 +61,28 @@ def _known(name: str, what: str) -> Entry:
     return _entry(name, what, place.folder)
 
 
+def _side(model: catalogue.SideModel) -> Entry:
+    """A model of the catalogue; the licence of what is here is what the hub said."""
+    licence = f"{model.licence}; {model.terms}" if model.terms else model.licence
+    about = {"hub": model.source, "tasks": model.tasks, "needs": model.needs}
+    try:
+        place = weights.find(model.source)
+    except WeightsError:
+        return Entry(model.name, model.what, bytes=model.bytes, licence=licence, **about)
+    here = _entry(model.name, model.what, place.folder)
+    return msgspec.structs.replace(here, licence=licence, **about)
+
+
+def _where(one: Entry) -> str:
+    if one.folder:
+        return f"{one.folder} ({_size(one.bytes)})"
+    return f"not here: das models pull {one.name}" + (f" ({_size(one.bytes)} from {one.hub})" if one.hub else "")
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
 def _others() -> list[Entry]:
     """What else das models pull has put into the model folder."""
     folders = sorted(file.parent for file in home.model_folder().glob(f"*/*/{weights.MANIFEST}") if not file.parent.name.endswith(".partial"))
@@ -61,7 +90,7 @@ def _others() -> list[Entry]:
     for folder in folders:
         manifest = weights.read_manifest(folder)
         name = manifest.hub if manifest.revision == "main" else f"{manifest.hub}@{manifest.revision}"
-        if name not in KNOWN:
+        if name not in KNOWN and not any(name == model.source for model in catalogue.TABLE):
             entries.append(_entry(name, f"commit {manifest.commit[:8]}", folder))
     return entries
 
@@ -76,13 +105,15 @@ def pull(args: argparse.Namespace, reporter: Reporter) -> int:
     """Fetch weights from the hub, or find them in another program's cache; the folder is the result."""
     from ..models import hub
 
-    name, _, revision = (args.source or weights.PUBLISHED).partition("@")
+    side = catalogue.known(args.source)
+    name, _, revision = catalogue.source_of(args.source or weights.PUBLISHED).partition("@")
     source = f"{name}@{args.revision or revision or 'main'}"
     if not weights.HUB_ID.fullmatch(source):
         raise WeightsError(f"{name} is no hub id.", f"Give owner/name, such as {weights.PUBLISHED}.")
     server = hub.Hub()
-    offer = server.look(source)
-    reporter.note(f"{offer.hub}: {offer.size / 1e9:.1f} GB, licence {offer.licence}.")
+    offer = server.look(source, side.wants if side else None)
+    terms = f"; {side.terms}" if side and side.terms else ""
+    reporter.note(f"{offer.hub}: {_size(offer.size)}, licence {offer.licence}{terms}.")
     folder = hub.in_hub_cache(offer)
     if folder:
         reporter.note("It is in the cache of another Hugging Face program already, and is used from there.")
@@ -93,14 +124,19 @@ def pull(args: argparse.Namespace, reporter: Reporter) -> int:
 
 
 def verify(args: argparse.Namespace, reporter: Reporter) -> int:
-    """Compare every file with its hash and every component with its configuration. WeightsError for the first that is wrong."""
+    """Compare every file with its hash, and every component of a checkpoint with its configuration.
+
+    WeightsError for the first that is wrong. A side model is compared with its configuration when it is loaded.
+    """
+    if catalogue.known(args.source):
+        place = weights.find(catalogue.source_of(args.source), args.revision)
+        count = len(_compare(place, reporter))
+        reporter.result(f"{place.folder} is whole: {count} files have the hub's hashes.", folder=str(place.folder), compared=count)
+        return 0
     from ..models.checkpoint import Checkpoint
 
     checkpoint = Checkpoint(args.source, revision=args.revision, from_base=args.from_base)
-    files = integrity.expected(checkpoint.place)
-    wrong = integrity.damaged(checkpoint.place, files, _megabytes("verify MB", reporter))
-    if wrong:
-        raise WeightsError(f"{len(wrong)} files are not what the hub holds, {wrong[0]} the first of them.", checkpoint.place.again)
+    files = _compare(checkpoint.place, reporter)
     checkpoint.verify(lambda component: reporter.event("component", component=component))
     hashes = f"{len(files)} files have the hub's hashes" if files else "nobody has given hashes to compare with"
     lines = [f"{checkpoint.place.folder} is whole: {hashes}, and names and shapes are right."]
@@ -109,9 +145,17 @@ def verify(args: argparse.Namespace, reporter: Reporter) -> int:
     return 0
 
 
+def _compare(place: weights.Place, reporter: Reporter) -> dict[str, weights.Stored]:
+    """The files whose hash is known, all of them right; WeightsError else."""
+    files = integrity.expected(place)
+    if wrong := integrity.damaged(place, files, _megabytes("verify MB", reporter)):
+        raise WeightsError(f"{len(wrong)} files are not what the hub holds, {wrong[0]} the first of them.", place.again)
+    return files
+
+
 def path(args: argparse.Namespace, reporter: Reporter) -> int:
     """Where the weights lie."""
-    folder = weights.find(args.source, args.revision).folder
+    folder = weights.find(catalogue.source_of(args.source), args.revision).folder
     reporter.result(str(folder), folder=str(folder))
     return 0
 

@@ -41,6 +41,9 @@ WANTED = re.compile(
     r"(model_index\.json|README\.md|LICENSE[^/]*|scheduler/[^/]+\.json|tokenizer/[^/]+\.(json|model|txt)"
     r"|(transformer|vae|text_encoder)/([^/]+\.json|[\w-]+\.safetensors))"
 )
+# And what a single model of transformers does, which stands beside the video model.
+ONE_MODEL = re.compile(r"README\.md|LICENSE[^/]*|(preprocessor_|processor_)?config\.json|model\.safetensors")
+WEIGHTS = re.compile(r"transformer/.+\.safetensors|model\.safetensors")
 ROOM_LEFT = 100 << 20  # bytes that a disk should keep
 
 
@@ -69,17 +72,19 @@ class Hub:
         """Where a person reads about a model and accepts its licence."""
         return f"{self.endpoint}/{name}"
 
-    def look(self, source: str) -> Offer:
-        """What there is to fetch under ``owner/name[@revision]``. WeightsError where it cannot be had."""
+    def look(self, source: str, wanted: Callable[[str], bool] | None = None) -> Offer:
+        """What there is to fetch under ``owner/name[@revision]``: files that are ``wanted``, or else those of a checkpoint or of
+        one model. WeightsError where it cannot be had."""
         name, _, revision = source.partition("@")
         with self._told(name, revision):
             info = HfApi(endpoint=self.endpoint).model_info(name, revision=revision or "main", files_metadata=True)
         files = {
             one.rfilename: Stored(one.lfs.size if one.lfs else one.size, one.lfs.sha256 if one.lfs else f"git:{one.blob_id}")
             for one in info.siblings
-            if WANTED.fullmatch(one.rfilename)
+            if weights.stays_below(one.rfilename)
+            and (wanted(one.rfilename) if wanted else WANTED.fullmatch(one.rfilename) or ONE_MODEL.fullmatch(one.rfilename))
         }
-        if not any(file.startswith("transformer/") and file.endswith(".safetensors") for file in files):
+        if not any(WEIGHTS.fullmatch(file) or (wanted and file.endswith(weights.KINDS)) for file in files):
             raise WeightsError(f"{source} holds no weights of the published layout.", "Choose another id.")
         return Offer(name, revision or "main", info.sha, _licence(info, self.page(name)), files, bool(info.gated))
 

@@ -23,6 +23,7 @@ from ...shared.errors import UsageError
 PUBLISHED = "EXCAI/Diffusion-As-Shader"
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+KINDS = (".safetensors", *PICKLES)
 INDEX = ".safetensors.index.json"
 MANIFEST = "das-weights.json"
 LFS_POINTER = b"version https://git-lfs"
@@ -144,7 +145,10 @@ def weight_files(place: Place, component: str, stem: str) -> list[Path]:
     if single.is_file():
         return [single]
     if index.is_file():
-        files = [folder / name for name in sorted(set(_entry(index, "weight_map").values()))]
+        names = set(_entry(index, "weight_map").values())
+        if strange := [str(name) for name in names if not isinstance(name, str) or "/" in name or not stays_below(name)]:
+            raise WeightsError(f"{index} names {_first(strange)}, which is no file beside it.", place.again)
+        files = [folder / name for name in sorted(names)]
         if lost := [file.name for file in files if not file.is_file()]:
             raise WeightsError(f"{folder} lacks {len(lost)} of {len(files)} files of weights ({_first(lost)}).", place.again)
         return files
@@ -154,6 +158,11 @@ def weight_files(place: Place, component: str, stem: str) -> list[Path]:
             "Choose weights in the safetensors format, or convert them where you trust their source.",
         )
     raise WeightsError(f"{folder} has no {single.name}.", place.again)
+
+
+def stays_below(name: str) -> bool:
+    """A name that somebody else gave leads to a file below the folder that it is put to, on every system."""
+    return not re.search(r"[\\:\0]", name) and all(part not in ("", ".", "..") for part in name.split("/"))
 
 
 def read_config(place: Place, component: str, name: str = "config.json") -> dict:

@@ -20,13 +20,19 @@ from ..models.weights import WeightsError
 MB, GB = 10**6, 10**9
 ONE_MODEL = r"config\.json|preprocessor_config\.json|processor_config\.json|model\.safetensors"
 PIPELINE = r"model_index\.json|scheduler/[^/]+\.json|tokenizer(_\d)?/[^/]+\.(json|model|txt)"
-MOGE_PACKAGES = ("dlr-moge==2.0.0", "dlr-utils3d==1.3", "dlr-pipeline==1.0.0")
+SETUP = "Run python3 install/run.py setup --model."
+OURS = ("torch", "diffusers", "transformers")
+COTRACKER = (
+    "Install the authors' code (facebookresearch/co-tracker, for non-commercial use only) with the Python that das doctor names,"
+    " or choose the tracker dis."
+)
 
 
 class SideModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the table. ``files``: a pattern of what is fetched. ``bytes`` of all that; ``installs`` what pip must add first.
+    """A line of the table. ``files``: a pattern of what is fetched. ``bytes`` of all that.
 
-    ``terms``: what a user should know of the licence before the download. ``packages`` are modules that must be importable.
+    ``terms``: what a user should know of the licence before the download. ``packages`` are modules that must be importable, and
+    ``installs`` says how where the model's environment does not have them.
     """
 
     name: str
@@ -50,6 +56,18 @@ class SideModel(msgspec.Struct, frozen=True, kw_only=True):
     def size(self) -> str:
         """'99 MB' or '6.9 GB'."""
         return f"{self.bytes / GB:.1f} GB" if self.bytes >= GB else f"{self.bytes / MB:.0f} MB"
+
+    @property
+    def missing(self) -> list[str]:
+        """Modules that it runs on and that this Python has not."""
+        return [module for module in self.packages if importlib.util.find_spec(module) is None]
+
+    @property
+    def needs(self) -> str:
+        """What must be done first, a sentence; empty where nothing must."""
+        if not self.missing:
+            return ""
+        return SETUP if self.missing[0] in OURS or not self.installs else self.installs
 
     def wants(self, file: str) -> bool:
         """Is this file of its repository fetched?"""
@@ -85,7 +103,6 @@ TABLE = (
         # Published in torch's own format only; depth_moge.py opens it with the reader that makes nothing but tensors.
         files=r"model\.pt|config\.json|model\.safetensors",
         packages=("torch", "moge", "utils3d", "pipeline"),
-        installs=f"pip install --no-deps {' '.join(MOGE_PACKAGES)}",
     ),
     SideModel(
         name="sam2",
@@ -106,6 +123,7 @@ TABLE = (
         terms="weights and code are not for commercial use",
         files=r"scaled_offline\.pth",
         packages=("torch", "cotracker"),
+        installs=COTRACKER,
     ),
     SideModel(
         name="flux",
@@ -158,14 +176,19 @@ def known(source: str) -> SideModel | None:
     return next((entry for entry in TABLE if hub in (entry.name, entry.hub)), None)
 
 
+def source_of(text: str) -> str:
+    """The hub id that a name of the table stands for; any other text as it is."""
+    return next((entry.source for entry in TABLE if entry.name == text), text)
+
+
 def find(name: str, source: str | Path = "") -> weights.Place:
     """The folder of a side model, or of ``source`` (a folder, a hub id, or a name of the table) in its place.
 
     MissingModel where it has not been fetched, WeightsError where ``source`` is nothing.
     """
-    if other := known(str(source)) if source else named(name):
-        return _find_ours(other, str(source) if source and str(source) != other.name else other.source)
-    return weights.find(source)
+    text = source_of(str(source) or name)
+    entry = known(text)
+    return _find_ours(entry, text) if entry else weights.find(text)
 
 
 def _find_ours(entry: SideModel, source: str) -> weights.Place:
@@ -180,12 +203,8 @@ def _find_ours(entry: SideModel, source: str) -> weights.Place:
 
 
 def need_packages(name: str) -> None:
-    """UsageError with the command that installs them where modules that a side model runs on are missing."""
+    """UsageError with what installs them where modules that a side model runs on are missing."""
     entry = named(name)
-    missing = [module for module in entry.packages if importlib.util.find_spec(module) is None]
-    if not missing:
-        return
-    ours = "python3 install/run.py setup --model"
-    other = entry.installs or (f"{ours}, and install {missing[-1]} into that environment" if entry.name == "cotracker" else ours)
-    fix = ours if {"torch", "transformers", "diffusers"} & set(missing) else other
-    raise UsageError(f"{entry.name} needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed.", f"Run {fix}.")
+    if missing := entry.missing:
+        are = "is" if len(missing) == 1 else "are"
+        raise UsageError(f"The model {name} needs {', '.join(missing)}, which {are} not installed.", entry.needs)

@@ -174,10 +174,22 @@ def test_plans_are_what_pyproject_installs(checkout):
 
 
 def test_the_models_environment_serves_the_backends_room_and_has_its_extras(project, tmp_path):
-    plan = environments.MODEL._replace(pythons=(HERE,), first="")
+    plan = environments.MODEL._replace(pythons=(HERE,), first="", alone=())
     (made,), _ = environments.make_environments(project, [plan], test=True, folder=tmp_path)
     assert made.entry() == {"room": "backend", "name": "model", "python": str(made.python), "blender": None}
     assert environments.read_stamp(project / ".venv" / "model")["extras"] == ["backend", "model", "test"]
+
+
+def test_what_goes_alone_comes_last_without_what_it_asks_for(project, tmp_path):
+    """A package that asks for one that there is not."""
+    (tmp_path / "other").mkdir()
+    other = new_project(tmp_path / "other")
+    backend = BACKEND.replace("small", "lonely").replace("Version: 1\\n", "Version: 1\\nRequires-Dist: das-no-such-package\\n")
+    (other / "small.py").write_text(backend)
+    plan = PLAN._replace(alone=(str(other),))
+    (made,), _ = environments.make_environments(project, [plan], folder=tmp_path)
+    assert subprocess.run([made.python, "-c", "import small_project, lonely_project"], timeout=60).returncode == 0
+    assert environments.read_stamp(project / ".venv" / "backend")["alone"] == [str(other)]
 
 
 def test_what_goes_first_is_installed_alone_and_where_it_cannot_be_had_the_model_is_left_out(project, tmp_path):

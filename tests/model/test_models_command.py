@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from diffusion_as_shader.backend.commands import models as command  # noqa: E402
 from diffusion_as_shader.backend.models import hub, integrity, weights  # noqa: E402
 from diffusion_as_shader.backend.models.tiny import write_tiny_checkpoint  # noqa: E402
 from diffusion_as_shader.backend.models.weights import WeightsError  # noqa: E402
+from diffusion_as_shader.backend.vision import catalogue  # noqa: E402
 from diffusion_as_shader.shared import cli, home  # noqa: E402
 from diffusion_as_shader.shared.report import JsonReporter  # noqa: E402
 
@@ -235,6 +237,75 @@ def test_damage_after_the_download_is_found(server):
     spoil(place.folder / TRANSFORMER)
     (place.folder / "vae" / "config.json").unlink()
     assert sorted(integrity.damaged(place, files)) == [TRANSFORMER, "vae/config.json"]
+
+
+# Models that stand beside the video model
+
+
+@pytest.fixture
+def side_server(server):
+    """The hub, with SAM 2 and much else in its folder."""
+    for path in list(server.folder.iterdir()):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for name in ("model.safetensors", "config.json", "preprocessor_config.json", "sam2.1_hiera_tiny.pt", "README.md", "images/dog.jpg"):
+        (server.folder / name).parent.mkdir(exist_ok=True)
+        (server.folder / name).write_bytes(name.encode() * 100)
+    server.name, server.licence = "facebook/sam2.1-hiera-tiny", {"license": "apache-2.0"}
+    return server
+
+
+def test_of_a_side_model_only_what_is_needed_is_fetched_and_its_name_finds_it(side_server, monkeypatch):
+    monkeypatch.setattr(hub, "Hub", partial(hub.Hub, side_server.endpoint))
+    told = here("pull", "sam2")
+    assert set(contents(Path(told["folder"]))) == {"model.safetensors", "config.json", "preprocessor_config.json", "README.md"}
+    assert catalogue.find("sam2").folder == Path(told["folder"]) == Path(here("path", "sam2")["folder"])
+    assert here("verify", "sam2")["compared"] == 4
+    listed = {one["name"]: one for one in here("list")["models"]}
+    assert listed["sam2"]["folder"] == told["folder"] and listed["sam2"]["licence"] == "Apache-2.0"
+    assert not listed["flux"]["folder"] and listed["flux"]["bytes"] > 3e10
+    spoil(Path(told["folder"]) / "model.safetensors")
+    with pytest.raises(WeightsError, match="not what the hub holds"):
+        here("verify", "sam2")
+
+
+def test_another_model_of_the_kind_is_fetched_by_its_id(side_server):
+    side_server.name = "someone/other-depth"
+    folder = pull(side_server, "someone/other-depth")
+    assert set(contents(folder)) == {"model.safetensors", "config.json", "preprocessor_config.json", "README.md"}
+    assert catalogue.find("depth_anything", "someone/other-depth").folder == folder
+
+
+@pytest.mark.parametrize("entry", catalogue.TABLE, ids=lambda entry: entry.name)
+def test_a_missing_side_model_says_what_it_is_and_how_to_fetch_it(entry, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(catalogue.MissingModel) as caught:
+        catalogue.find(entry.name)
+    for word in (entry.hub, entry.size, entry.licence, entry.terms):
+        assert word in caught.value.message
+    assert f"das models pull {entry.source}" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    "name, wanted, unwanted",
+    [
+        ("moge", ["model.pt"], ["model.onnx", "optimizer.pt"]),
+        ("cotracker", ["scaled_offline.pth"], ["scaled_online.pth", "baseline_offline.pth"]),
+        (
+            "flux",
+            ["model_index.json", "transformer/diffusion_pytorch_model-00001-of-00003.safetensors", "transformer/config.json", "tokenizer_2/spiece.model"],
+            ["flux1-depth-dev.safetensors", "ae.safetensors", "text_encoder_2/pytorch_model.bin"],
+        ),
+        (
+            "sdxl",
+            ["unet/diffusion_pytorch_model.fp16.safetensors", "unet/config.json", "tokenizer/merges.txt", "vae/config.json"],
+            ["unet/diffusion_pytorch_model.safetensors", "sd_xl_base_1.0.safetensors", "unet/model.onnx", "vae_1_0/config.json"],
+        ),
+        ("sdxl_depth", ["diffusion_pytorch_model.fp16.safetensors", "config.json"], ["diffusion_pytorch_model.safetensors", "images/a.png"]),
+    ],
+)
+def test_which_files_of_a_repository_are_wanted(name, wanted, unwanted):
+    entry = catalogue.named(name)
+    assert all(map(entry.wants, [*wanted, "README.md", "LICENSE.md"])) and not any(map(entry.wants, unwanted))
 
 
 # The command itself, in a process of its own
