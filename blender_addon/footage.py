@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Callable, Iterator, NamedTuple
 
 import bpy
+import msgspec
 import numpy as np
 
 from ..shared.errors import Cancelled, UsageError
@@ -59,6 +60,32 @@ def movie_extent(file: Path) -> Extent:
         return strip_extent(scene, scene.sequence_editor.strips[0])
 
 
+def in_own_frames(scene: bpy.types.Scene, request: GenerationRequest, keep_range: bool = False) -> GenerationRequest:
+    """The request with the range and rate of the video that it starts from; with ``keep_range`` with its rate alone.
+
+    UsageError where the video shows one frame only. A request of a picture stays as it is.
+    """
+    extent = _source_extent(scene, request.source)
+    if extent is None:
+        return request
+    if extent.end <= extent.start:
+        raise UsageError(f"{request.source} shows one frame only.", "Choose a longer video.")
+    start, end = (request.start, request.end) if keep_range else (extent.start, extent.end)
+    return msgspec.structs.replace(request, start=start, end=end, scene_fps=extent.fps)
+
+
+def _source_extent(scene: bpy.types.Scene, source: str) -> Extent | None:
+    """None of a picture."""
+    if source.startswith(STRIP):
+        owner, strip = find_source_strip(scene, source.removeprefix(STRIP))
+        return None if _is_still(strip) else strip_extent(owner, strip)
+    return movie_extent(Path(source)) if source and is_movie(Path(source)) else None
+
+
+def _is_still(strip: bpy.types.Strip) -> bool:
+    return strip.type == "IMAGE" and len(strip.elements) == 1
+
+
 def is_movie(file: Path) -> bool:
     """By its name, as Blender's own file browser knows them."""
     return file.suffix.lower() in bpy.path.extensions_movie
@@ -78,7 +105,7 @@ def strip_frames(
     """
     extent = strip_extent(scene, strip)
     wanted = np.clip(np.rint(sample_frames(request.start, request.end, request.frames)), extent.start, extent.end).astype(int)
-    if strip.type == "IMAGE" and len(strip.elements) == 1:
+    if _is_still(strip):
         wanted = wanted[:1]
     pictures = np.empty((len(wanted), request.height, request.width, 3), np.uint8)
     with RenderCopy(scene) as copy, tempfile.TemporaryDirectory() as folder:

@@ -7,8 +7,10 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, Po
 
 from ..shared.errors import UsageError
 from ..shared.points import is_grid
-from ..shared.request import MAX_GUIDANCE_SCALE, MAX_STEPS, MODEL_FRAMES, MODEL_SIZE, FirstFrame, GenerationRequest
+from ..shared.request import MAX_GUIDANCE_SCALE, MAX_STEPS, MODEL_FRAMES, MODEL_SIZE, FirstFrame, GenerationRequest, Task
+from . import task_properties
 from .preferences import ENGINES, default_engine
+from .task_properties import TASKS, DasTaskSettings, apply_task, task_fields
 
 DEFAULT_ENGINE = "default"
 RANGES = [
@@ -71,6 +73,8 @@ MODEL_FIELDS = ("steps", "guidance", "scheduler", "tracking_range", "image_laten
 class DasSettings(bpy.types.PropertyGroup):
     """The scene's settings. Nothing is stored in a .blend until one of them is changed."""
 
+    task: EnumProperty(name="Task", description="What the video is made from", items=TASKS)
+    tasks: PointerProperty(name="Tasks", description="The settings of the single tasks", type=DasTaskSettings)
     prompt: StringProperty(name="Prompt", description="What the video shows, in words")
     negative_prompt: StringProperty(name="Negative prompt", description="What the video must not show")
     engine: EnumProperty(
@@ -124,10 +128,14 @@ class DasSettings(bpy.types.PropertyGroup):
     show_strip: BoolProperty(name="Add strip", description="Let the result grow as a strip in the Sequencer", default=True)
 
 
-def request_of(scene: bpy.types.Scene) -> GenerationRequest:
-    """The request that a scene's settings mean; not checked."""
+def request_of(scene: bpy.types.Scene, task: Task | None = None) -> GenerationRequest:
+    """The request that a scene's settings mean, of its own task or of this one; not checked.
+
+    A video's own range and rate are not known yet (:func:`footage.in_own_frames`).
+    """
     settings = scene.das
     start, end = frame_range(scene)
+    fields = {"first_frame": _first_frame(settings), **task_fields(settings.tasks, task or settings.task)}
     return GenerationRequest(
         engine=engine_of(scene),
         prompt=settings.prompt,
@@ -144,11 +152,18 @@ def request_of(scene: bpy.types.Scene) -> GenerationRequest:
         background=settings.background,
         write=tuple(name for name, *_ in WRITTEN if name in settings.write),
         points=settings.points if is_grid(settings.points) else bpy.path.abspath(settings.points),
-        first_frame=_first_frame(settings),
         weights=bpy.path.abspath(settings.weights),
         guidance_scale=round(settings.guidance_scale, 5),  # Blender keeps it in single precision
         **{name: getattr(settings, name) for name in MODEL_FIELDS},
+        **fields,
     )
+
+
+def begins_with_scene(settings: DasSettings) -> bool:
+    """Is the video's first frame the scene's own, so that it needs the scene's camera?"""
+    if settings.task == "mesh_to_video":
+        return True
+    return settings.task != "motion_transfer" and settings.tasks.picture == "scene"
 
 
 def engine_of(scene: bpy.types.Scene) -> str:
@@ -160,14 +175,15 @@ def apply_request(scene: bpy.types.Scene, request: GenerationRequest) -> None:
     """The reverse of :func:`request_of`: the panel shows the request again, as a range of its own."""
     settings = scene.das
     settings.range = "custom"
-    same = ("engine", "prompt", "negative_prompt", "seed", "width", "height", "frames", "fit", "hidden", "background")
+    same = ("task", "engine", "prompt", "negative_prompt", "seed", "width", "height", "frames", "fit", "hidden", "background")
     for name in (*same, "weights", "guidance_scale", *MODEL_FIELDS):
         setattr(settings, name, getattr(request, name))
     settings.start, settings.end = round(request.start), round(request.end)
     settings.write, settings.points = set(request.write), request.points
-    settings.first_frame = request.first_frame.source
-    settings.first_frame_path = request.first_frame.path
+    own = FirstFrame() if request.source else request.first_frame  # with a source, an image is its look
+    settings.first_frame, settings.first_frame_path = own.source, own.path
     settings.first_frame_samples = request.first_frame.samples
+    apply_task(settings.tasks, request)
 
 
 def frame_range(scene: bpy.types.Scene) -> tuple[float, float]:
@@ -190,6 +206,7 @@ def _first_frame(settings: DasSettings) -> FirstFrame:
 
 
 def register() -> None:
+    task_properties.register()
     bpy.utils.register_class(DasSettings)
     bpy.types.Scene.das = PointerProperty(type=DasSettings)
 
@@ -197,3 +214,4 @@ def register() -> None:
 def unregister() -> None:
     del bpy.types.Scene.das
     bpy.utils.unregister_class(DasSettings)
+    task_properties.unregister()

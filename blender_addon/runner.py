@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import traceback
+from pathlib import Path
 
 import bpy
 from bpy.app.handlers import persistent
@@ -20,7 +21,7 @@ SECONDS_WHILE_BLENDER_RENDERS = 0.5
 
 class Runner:
     """Runs one job or check at a time. ``message``, ``fix`` and ``failed`` are what the panel says of the last one,
-    ``check`` is the latest check, with its report."""
+    ``candidates`` the first frames that it painted, ``check`` is the latest check, with its report."""
 
     def __init__(self):
         self.job: Stepwise | None = None
@@ -28,6 +29,7 @@ class Runner:
         self.message = ""
         self.fix = ""
         self.failed = False
+        self.candidates: list[Path] = []
 
     @property
     def running(self) -> bool:
@@ -50,7 +52,7 @@ class Runner:
 
     def close(self) -> None:
         """End the job at once, as when the file is closed or the add-on is disabled."""
-        self.check = None
+        self.check, self.candidates = None, []
         if bpy.app.timers.is_registered(self._tick):
             bpy.app.timers.unregister(self._tick)
         if self.job:
@@ -75,6 +77,7 @@ class Runner:
         return False
 
     def _end(self, message: str, fix: str = "", failed: bool = False) -> None:
+        self.candidates = self.job.candidates or self.candidates
         self.job, self.message, self.fix, self.failed = None, message, fix, failed
 
     def _tick(self) -> float | None:

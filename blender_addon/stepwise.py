@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import bpy
@@ -35,6 +36,11 @@ class Stepwise:
     def ready(self) -> str:
         """What is said at the end."""
         raise NotImplementedError
+
+    @property
+    def candidates(self) -> list[Path]:
+        """Pictures that it made to choose a first frame from."""
+        return []
 
     def step(self) -> bool:
         """Do the next piece of work; False once it is done."""

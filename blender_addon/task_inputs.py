@@ -129,12 +129,11 @@ class TaskInputs:
                     f"{camera.path} has {len(path.frames)} frames, the video has {request.frames}.",
                     f"Make {len(path.frames)} frames, or give a path of {request.frames}.",
                 )
-            self.arrays["world_to_camera"] = path.world_to_camera
+            self.arrays |= {"world_to_camera": path.world_to_camera, "K": path.K}
         else:
             self.arrays["world_to_camera"] = self._track.world_to_camera
+            self.arrays["K"] = np.array([each.intrinsics.matrix for each in self._track.cameras])
             self._measured_in_scene()
-            if self._is_scene or self._has_depth:
-                self.arrays["K"] = np.array([each.intrinsics.matrix for each in self._track.cameras])
 
     def _motion(self) -> None:
         wanted = self._request.object

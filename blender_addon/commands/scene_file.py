@@ -11,10 +11,13 @@ from ...shared import options
 from ...shared.errors import SceneError, UsageError
 from ...shared.interrupt import cancelled_by_signal, interrupt_postponed
 from ...shared.report import Reporter
-from ...shared.request import GenerationRequest
+from ...shared.request import GenerationRequest, Task
 from ...shared.take import Take, new_take_folder
+from ...shared.take_command import tell_prepared, tell_result
 from .. import properties
-from ..jobs import Job, Purpose
+from ..footage import in_own_frames
+from ..take_jobs import Purpose
+from ..task_jobs import job_of
 
 
 def open_scene(args: argparse.Namespace, file: Path | None, *, with_screens: bool = False) -> bpy.types.Scene:
@@ -39,10 +42,11 @@ def open_scene(args: argparse.Namespace, file: Path | None, *, with_screens: boo
     return bpy.context.scene
 
 
-def request_from(args: argparse.Namespace, scene: bpy.types.Scene) -> GenerationRequest:
-    """The scene's own settings, changed by the options that were given."""
+def request_from(args: argparse.Namespace, scene: bpy.types.Scene, task: Task | None = None) -> GenerationRequest:
+    """The scene's own settings, for its own task or for this one, changed by the options that were given."""
     _register_settings()
-    return options.changed(properties.request_of(scene), args)
+    request = options.changed(properties.request_of(scene, task), args)
+    return in_own_frames(scene, request, keep_range=bool(getattr(args, "frames", None)) or scene.das.range == "custom")
 
 
 def _register_settings() -> None:
@@ -59,10 +63,20 @@ def output_folder(args: argparse.Namespace) -> Path:
     return new_take_folder(blend.parent / "das", blend.stem)
 
 
-def run_job(args: argparse.Namespace, reporter: Reporter, file: Path | None, purpose: Purpose) -> Take:
+def run_job(args: argparse.Namespace, reporter: Reporter, file: Path | None, purpose: Purpose, task: Task | None = None) -> Take:
     """The take of a command's job, run to its end; the first Ctrl-C cancels it."""
     scene = open_scene(args, file)
-    request = request_from(args, scene)
-    job = Job(scene, request, output_folder(args), purpose, tell=lambda step: reporter.progress(*step), patience=0.2)
+    request = request_from(args, scene, task)
+    job = job_of(scene, request, output_folder(args), purpose, tell=lambda step: reporter.progress(*step), patience=0.2)
     with cancelled_by_signal(job.cancel):
         return job.run()
+
+
+def run_task(args: argparse.Namespace, reporter: Reporter, task: Task) -> int:
+    """A task of the scene's own picture; the exit code."""
+    for name, option in {"lens": "--lens", "path_depth": "--path-depth"}.items():
+        if getattr(args, name, None) is not None:
+            raise UsageError(f"{option} is for pictures that do not know it, and a scene does.", "Leave it away.")
+    take = run_job(args, reporter, args.target, "track" if args.only_tracking else "generate", task)
+    (tell_prepared if args.only_tracking else tell_result)(take, reporter)
+    return 0

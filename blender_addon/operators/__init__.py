@@ -5,9 +5,9 @@ from __future__ import annotations
 import bpy
 
 from . import camera, check
-from .generate import DAS_OT_cancel, DAS_OT_generate, DAS_OT_preview_tracking
+from .generate import DAS_OT_cancel, DAS_OT_generate, DAS_OT_preview_tracking, DAS_OT_use_candidate
 
-CLASSES = (DAS_OT_preview_tracking, DAS_OT_generate, DAS_OT_cancel, *check.CLASSES, *camera.CLASSES)
+CLASSES = (DAS_OT_preview_tracking, DAS_OT_generate, DAS_OT_cancel, DAS_OT_use_candidate, *check.CLASSES, *camera.CLASSES)
 
 
 def register() -> None:

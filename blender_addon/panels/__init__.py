@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import bpy
 
+from . import repaint, tasks, thumbnails
 from .camera import DAS_PT_camera
 from .check import DAS_PT_check
 from .sidebar import DAS_PT_first_frame, DAS_PT_output, DAS_PT_sidebar
 
-CLASSES = (DAS_PT_sidebar, DAS_PT_check, DAS_PT_first_frame, DAS_PT_output, DAS_PT_camera)
+CLASSES = (DAS_PT_sidebar, *tasks.CLASSES, DAS_PT_check, DAS_PT_first_frame, *repaint.CLASSES, DAS_PT_output, DAS_PT_camera)
 
 
 def register() -> None:
+    thumbnails.register()
     for cls in CLASSES:
         bpy.utils.register_class(cls)
 
@@ -19,3 +21,4 @@ def register() -> None:
 def unregister() -> None:
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)
+    thumbnails.unregister()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from ..properties import engine_of
+from ..properties import begins_with_scene, engine_of
 from ..runner import runner
 
 
@@ -25,6 +25,7 @@ class DAS_PT_sidebar(_InSidebar, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         settings, layout = context.scene.das, self._columns()
+        layout.prop(settings, "task")
         layout.prop(settings, "prompt")
         layout.prop(settings, "engine")
         layout.prop(settings, "range")
@@ -40,6 +41,10 @@ class DAS_PT_first_frame(_InSidebar, bpy.types.Panel):
     bl_idname = "DAS_PT_first_frame"
     bl_label = "First Frame"
     bl_parent_id = "DAS_PT_sidebar"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return begins_with_scene(context.scene.das)
 
     def draw(self, context: bpy.types.Context) -> None:
         settings, layout = context.scene.das, self._columns()
@@ -61,15 +66,17 @@ class DAS_PT_output(_InSidebar, bpy.types.Panel):
         size = layout.column(align=True)
         size.prop(settings, "width")
         size.prop(settings, "height")
-        for name in ("frames", "fit", "hidden", "background", "negative_prompt", "seed", "show_strip"):
+        drawn_here = ("hidden", "background") if settings.task == "mesh_to_video" else ()
+        for name in ("frames", "fit", *drawn_here, "negative_prompt", "seed", "show_strip"):
             layout.prop(settings, name)
         if engine_of(context.scene) == "das":
             model = layout.column(align=True)
             for name in ("steps", "guidance_scale", "quality", "weights"):
                 model.prop(settings, name)
-        layout.column(align=True).prop(settings, "write")
-        if "tracks" in settings.write:
-            layout.prop(settings, "points")
+        if settings.task == "mesh_to_video":
+            layout.column(align=True).prop(settings, "write")
+            if "tracks" in settings.write:
+                layout.prop(settings, "points")
 
 
 def _draw_actions(layout: bpy.types.UILayout) -> None:

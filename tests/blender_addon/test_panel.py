@@ -13,59 +13,8 @@ from diffusion_as_shader.blender_addon.runner import runner
 from diffusion_as_shader.shared.options import MODEL_FIELDS
 from diffusion_as_shader.shared.request import GenerationRequest
 
+from .panel_layout import Layout, drawn
 from .scenes import REQUEST, moving_cube
-
-
-class Button:
-    """What a drawn operator is called with; a wrong name raises as Blender's own would."""
-
-    def __init__(self, known):
-        object.__setattr__(self, "known", known)
-
-    def __setattr__(self, name, value):
-        assert name in self.known, name
-
-
-class Layout:
-    """Every call of a UILayout, in order; a wrong property or operator raises as Blender's own would."""
-
-    def __init__(self, seen=None):
-        object.__setattr__(self, "seen", [] if seen is None else seen)
-
-    def __setattr__(self, name, value):
-        assert name in bpy.types.UILayout.bl_rna.properties, name
-
-    def prop(self, data, name, **options):
-        self._check("prop", options)
-        assert name in data.bl_rna.properties, name
-        self.seen.append(name)
-
-    def operator(self, name, **options):
-        self._check("operator", options)
-        group, _, operator = name.partition(".")
-        known = getattr(getattr(bpy.ops, group), operator).get_rna_type().properties
-        self.seen.append(name)
-        return Button(known)
-
-    def label(self, **options):
-        self._check("label", options)
-        self.seen.append(options["text"])
-
-    def progress(self, **options):
-        self._check("progress", options)
-        assert 0 <= options["factor"] <= 1
-        self.seen.append(options["text"])
-
-    def _nested(self, **options):
-        return Layout(self.seen)
-
-    row = column = box = _nested
-
-    def _check(self, function, options):
-        known = bpy.types.UILayout.bl_rna.functions[function].parameters
-        assert set(options) <= set(known.keys()), options
-        if "icon" in options:
-            assert options["icon"] in known["icon"].enum_items
 
 
 @pytest.fixture
@@ -76,14 +25,6 @@ def scene():
     yield moving_cube()
     blender_addon.unregister()
     runner.message = runner.fix = ""
-
-
-def drawn(draws=CLASSES) -> list[str]:
-    layout = Layout()
-    for panel in draws:
-        holder = type("Drawn", (), {"layout": layout, "_columns": panel._columns})()
-        panel.draw(holder, bpy.context)
-    return layout.seen
 
 
 def test_every_panel_is_a_tab_of_the_viewport(scene):

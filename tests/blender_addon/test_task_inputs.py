@@ -93,7 +93,7 @@ def test_an_image_is_fitted_and_the_scenes_path_scaled_by_its_depth(scene, tmp_p
     IMAGES.write(tmp_path / "wide.png", wide)
     inputs = collected(scene, msgspec.structs.replace(CAMERA, source=str(tmp_path / "wide.png")))
     frame, cameras, _ = drawn_first(scene, CAMERA)
-    assert set(inputs) == {"source", "world_to_camera", "scene_depth"}
+    assert set(inputs) == {"source", "world_to_camera", "K", "scene_depth"}
     assert inputs["scene_depth"][0] == pytest.approx(np.median(frame.depth[np.isfinite(frame.depth)]), rel=1e-4)
     assert (inputs["source"][0, :, :, 1] == 200).all(), "cropped, not squeezed"
     across = inputs["source"][0, 32, :, 0] < 145

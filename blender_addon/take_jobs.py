@@ -1,0 +1,161 @@
+"""From a scene to a take, and from there to its video, a step at a time: what all tasks share.
+
+All of it runs on the main thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Literal
+
+import bpy
+import numpy as np
+
+from ..shared import messages
+from ..shared.errors import SceneError
+from ..shared.generation import generate, reach_backend, told_in
+from ..shared.preparation import prepare
+from ..shared.request import GenerationRequest, check
+from ..shared.take import Take
+from .images import BlenderImages
+from .sequencer import GrowingStrip, colour_space
+from .stepwise import Step, Stepwise, find_scene
+
+Purpose = Literal["preview", "track", "generate"]
+Arrays = Mapping[str, np.ndarray]
+
+
+class TakeJob(Stepwise):
+    """A scene's way to a take, and for the purpose
+
+    ``preview``   to its tracking video as a strip;
+    ``track``     to a take that can be generated from anywhere;
+    ``generate``  to the finished video.
+
+    ``strip_scene`` is where a strip grows, None for nowhere. ``patience`` is how long one step may wait for the
+    backend. A job that is closed leaves its take cancelled.
+    """
+
+    what = "job"
+
+    def __init__(
+        self,
+        scene: bpy.types.Scene,
+        request: GenerationRequest,
+        folder: Path,
+        purpose: Purpose = "generate",
+        *,
+        strip_scene: bpy.types.Scene | None = None,
+        tell: Callable[[Step], None] = lambda step: None,
+        patience: float = 0.0,
+    ):
+        self.request = request
+        self.folder = Path(folder)
+        self.purpose = purpose
+        self.take: Take | None = None
+        self._scene = scene.session_uid
+        self._strip_scene = strip_scene.session_uid if strip_scene else None
+        self._patience = patience
+        super().__init__(tell)
+
+    @property
+    def ready(self) -> str:
+        """What is said at the end."""
+        return f"{self.folder.name} is ready."
+
+    @property
+    def candidates(self) -> list[Path]:
+        """The repainted first frames to choose from."""
+        return sorted((self.folder / "candidates").glob("*.png"))
+
+    def run(self) -> Take:
+        """Step to the end."""
+        self._run_to_end()
+        return self.take
+
+    # the order of things
+
+    def _run(self) -> Iterator[None]:
+        check(self.request)
+        self.take = Take.create(self.folder, self.request, BlenderImages(), bpy.data.filepath)
+        with told_in(self.take):
+            self.take.record.versions["blender"] = bpy.app.version_string
+            inputs, signals = yield from self._from_scene()
+        if inputs or self.purpose == "generate":
+            yield from self._by_backend(inputs, signals)
+
+    def _from_scene(self) -> Iterator[None]:
+        """Everything that needs the scene: the inputs of a task for the backend to prepare the take from, or None where it
+        is prepared; and the signals that engines get, or None where they are read from the take."""
+        raise NotImplementedError
+
+    def _by_backend(self, inputs: Arrays | None, signals: dict[str, np.ndarray] | None) -> Iterator[None]:
+        self._report("backend", 0, 1)
+        yield
+        with told_in(self.take):
+            peer = yield from self._backend()
+        with peer:
+            if inputs:
+                yield from self._prepare(peer, inputs)
+                if signals:
+                    signals["first_frame"] = self.take.read_first_frame()
+            if self.purpose == "generate":
+                events = generate(self.take, peer, signals, patience=self._patience, cancelled=self._stopped)
+                yield from self._follow(events, self._strip("frames"))
+
+    def _prepare(self, peer, inputs: Arrays) -> Iterator[None]:
+        began = time.monotonic()
+        yield from self._follow(prepare(self.take, peer, inputs, patience=self._patience, cancelled=self._stopped))
+        self.take.record.timings["preparation"] = time.monotonic() - began
+        if self.purpose == "preview" and (strip := self._strip("tracking")):
+            for index in range(self.request.frames):
+                strip.add(index)
+                yield
+
+    def _follow(self, events: Iterator[messages.Message | None], strip: GrowingStrip | None = None) -> Iterator[None]:
+        with closing(events):
+            for event in events:
+                self._hear(event, strip)
+                yield
+
+    def _backend(self) -> Iterator[None]:
+        for peer in reach_backend("Blender"):
+            self._check_stop()
+            if peer is None:
+                time.sleep(self._patience / 4)
+                yield
+        return peer
+
+    def _hear(self, event: messages.Message | None, strip: GrowingStrip | None) -> None:
+        if isinstance(event, messages.Progress):
+            self._report(event.phase, event.step, event.total, event.eta)
+        elif isinstance(event, messages.Frame) and strip:
+            strip.add(event.index)
+
+    # small things
+
+    def _strip(self, folder: str) -> GrowingStrip | None:
+        if self._strip_scene is None:
+            return None
+        scene = self._find(self._strip_scene)
+        note = colour_space(scene)[1]
+        if note:
+            self.take.note(note)
+        name = self.take.folder.name + (" tracking" if folder == "tracking" else "")
+        return GrowingStrip(scene, self.take.folder / folder, self.request, name)
+
+    def _find(self, uid: int) -> bpy.types.Scene:
+        scene = find_scene(uid)
+        if scene is None:
+            raise SceneError("The scene was removed while it was worked on.", "Start again.")
+        return scene
+
+    def _timed(self, name: str, work: Callable):
+        began = time.monotonic()
+        made = work()
+        self.take.record.timings[name] = time.monotonic() - began
+        self._check_stop()
+        return made
