@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tasks import FOCAL, FRAMES, HEIGHT, REQUEST, WIDTH, K, picture, place, prepare, replaced, still
+from small_tasks import FOCAL, FRAMES, HEIGHT, REQUEST, WIDTH, K, picture, place, prepare, replaced, still
 
 from diffusion_as_shader.shared import camera_motion, tracking
 from diffusion_as_shader.shared.camera import Camera, Intrinsics

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tasks import FRAMES, HEIGHT, REQUEST, WIDTH, K, picture, place, prepare, replaced
+from small_tasks import FRAMES, HEIGHT, REQUEST, WIDTH, K, picture, place, prepare, replaced
 
 from diffusion_as_shader.backend.tasks.point_cloud import moved, pixel_centres, project, sample, unproject
 from diffusion_as_shader.shared import camera_motion

@@ -4,7 +4,7 @@ import importlib.util
 
 import numpy as np
 import pytest
-from tasks import FRAMES, HEIGHT, REQUEST, WIDTH, K, picture, place, prepare, replaced
+from small_tasks import FRAMES, HEIGHT, REQUEST, WIDTH, K, picture, place, prepare, replaced
 
 from diffusion_as_shader.backend.tasks.point_cloud import square_for
 from diffusion_as_shader.shared.errors import UsageError

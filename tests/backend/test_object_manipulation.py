@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tasks import FOCAL, FRAMES, HEIGHT, REQUEST, WIDTH, place, prepare, replaced, still
+from small_tasks import FOCAL, FRAMES, HEIGHT, REQUEST, WIDTH, place, prepare, replaced, still
 
 from diffusion_as_shader.shared.errors import UsageError
 from diffusion_as_shader.shared.task_settings import CameraControl, ObjectManipulation

@@ -1,44 +1,29 @@
 """Depth, masks by a click, and their weights: the real networks, tiny and random, so that all code runs without downloads."""
 
 import gc
+import sys
 import weakref
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from diffusion_as_shader.backend.models import weights
-from diffusion_as_shader.backend.models.weights import KeysError, WeightsError
-from diffusion_as_shader.backend.vision import depth_models, loading
-from diffusion_as_shader.backend.vision.depth import estimate_depth
-from diffusion_as_shader.backend.vision.masks import mask_from_click
-from diffusion_as_shader.shared.errors import Cancelled, UsageError
-from diffusion_as_shader.shared.task_settings import DepthSettings
+sys.path.insert(0, str(Path(__file__).parent))
+
+from tiny_vision import depth_anything  # noqa: E402
+
+from diffusion_as_shader.backend.models import weights  # noqa: E402
+from diffusion_as_shader.backend.models.weights import KeysError, WeightsError  # noqa: E402
+from diffusion_as_shader.backend.vision import depth_models, loading  # noqa: E402
+from diffusion_as_shader.backend.vision.depth import estimate_depth  # noqa: E402
+from diffusion_as_shader.backend.vision.masks import mask_from_click  # noqa: E402
+from diffusion_as_shader.shared.errors import Cancelled, UsageError  # noqa: E402
+from diffusion_as_shader.shared.task_settings import DepthSettings  # noqa: E402
 
 WIDTH, HEIGHT = 96, 64
 FRAMES = np.random.default_rng(0).integers(0, 255, (3, HEIGHT, WIDTH, 3), dtype=np.uint8)
-
-
-def depth_anything(folder, **options):
-    """The architecture of Depth Anything V2 with random weights; saved as it is published."""
-    from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
-
-    torch.manual_seed(0)
-    stages = [f"stage{index}" for index in range(1, 5)]
-    backbone = Dinov2Config(
-        hidden_size=16, num_hidden_layers=4, num_attention_heads=2, mlp_ratio=2, image_size=42, patch_size=14,
-        out_features=stages, apply_layernorm=True, reshape_hidden_states=False,
-    )  # fmt: skip
-    config = DepthAnythingConfig(
-        backbone_config=backbone, reassemble_hidden_size=16, patch_size=14, neck_hidden_sizes=[4, 8, 16, 16],
-        fusion_hidden_size=8, head_hidden_size=4, **options,
-    )  # fmt: skip
-    model = DepthAnythingForDepthEstimation(config)
-    with torch.no_grad():
-        model.head.conv3.bias.fill_(0.2)  # so that not all of it is sky
-    model.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
