@@ -56,7 +56,7 @@ class Work(NamedTuple):
     @property
     def asked_steps(self) -> int:
         """What a pipeline must be asked for, so that at least one step is left of it at a low strength."""
-        return self.steps if self.strength == 1 else max(self.steps, math.floor(1 / self.strength) + 1)
+        return self.steps if self.steps * self.strength >= 1 else math.floor(1 / self.strength) + 1
 
     def arguments(self, name_of_depth: str) -> dict[str, Any]:
         """What both pipelines call alike; from noise the depth is under another name in one of them."""

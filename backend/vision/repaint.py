@@ -5,6 +5,7 @@ This module imports no torch: a machine without it can still say what is missing
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -60,16 +61,12 @@ def repaint(
     _check(first_frame, depth, request)
     for name in {"flux": ("flux",), "sdxl": ("sdxl", "sdxl_depth")}[request.repaint.model]:
         catalogue.need_packages(name)
-    from ..models import placement
     from .painters import PAINTERS
 
     painter = PAINTERS[request.repaint.model](request.repaint)
     job = _Job(painter, request, canvas_for((request.width, request.height), painter.side, painter.multiple), first_frame, near_is_white(depth))
-    try:
-        for event in job.events(cancelled):
-            yield _judged(event, depth, objects) if isinstance(event, Candidate) else event
-    finally:
-        placement.give_back_memory()
+    for event in job.events(cancelled):
+        yield _judged(event, depth, objects) if isinstance(event, Candidate) else event
 
 
 def _check(first_frame: np.ndarray, depth: np.ndarray, request: GenerationRequest) -> None:
@@ -108,12 +105,14 @@ class _Job:
         )
 
     def _attempt(self, plan: Plan, cancelled: Callable[[], bool]) -> Iterator[Event]:
-        """Whether it came to its end; not where memory ran out. What an error's traceback holds is free when this returns."""
+        """Whether it came to its end; not where memory ran out. Whatever it loaded is gone when this is left."""
         from ..models import placement
 
         try:
             yield from self._under(plan, cancelled)
         except Exception as error:
+            # Its frames would hold the models for as long as somebody looks at the error.
+            traceback.clear_frames(error.__traceback__)
             if not placement.is_out_of_memory(error):
                 raise
             return False

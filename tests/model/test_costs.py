@@ -1,51 +1,24 @@
 """What the network costs, by formula, against counting on the real classes."""
 
 import sys
-import weakref
 from pathlib import Path
 
 import pytest
 import torch
 from diffusers import AutoencoderKLCogVideoX
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import small_network  # noqa: E402
+from alive import Alive  # noqa: E402
 
 from diffusion_as_shader.backend.models import costs, decode  # noqa: E402
 from diffusion_as_shader.shared.request import GenerationRequest  # noqa: E402
 
 SIZE = GenerationRequest(width=8 * small_network.COLUMNS, height=8 * small_network.ROWS, frames=13)
 LEARNED = {"use_learned_positional_embeddings": True}
-
-
-class Alive(TorchDispatchMode):
-    """Adds up what is alive, tensor by tensor, but for the weights; it works on tensors without storage too."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.now = self.peak = 0
-        self._known = {tensor.untyped_storage()._cdata: 0 for tensor in [*model.parameters(), *model.buffers()]}
-
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        result = operation(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, torch.Tensor) and leaf.untyped_storage()._cdata not in self._known:
-                self._add(leaf.untyped_storage())
-        return result
-
-    def _add(self, storage):
-        self._known[storage._cdata] = storage.nbytes()
-        self.now += storage.nbytes()
-        self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._drop, storage._cdata)
-
-    def _drop(self, key):
-        self.now -= self._known.pop(key)
 
 
 def network_of(model) -> costs.Network:
