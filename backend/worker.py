@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from contextlib import closing
 from pathlib import Path
 
@@ -22,6 +23,7 @@ import zmq
 
 from ..shared import messages, task_signals, wire
 from ..shared.errors import Cancelled, DasError, GenerationError
+from ..shared.request import GenerationRequest
 from . import engines, tasks
 from .pace import Pace
 from .spool import JobFolder
@@ -49,6 +51,8 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C at the terminal is the server's to handle
     keys = msgspec.json.decode(sys.stdin.buffer.readline(), type=WorkerKeys)
     threading.Thread(target=_end_with_input, daemon=True).start()
+    for library in ("DIFFUSERS", "TRANSFORMERS"):
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")  # their warnings quote prompts, and what we print is logged
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         wire.join_curve(socket, keys.server_public, keys.public, keys.secret)
         socket.routing_id = keys.name.encode()
@@ -98,7 +102,7 @@ class Worker:
         except DasError as error:
             return messages.Failed(job=work.job, kind=error.kind, message=error.message, fix=error.fix)
         except Exception as error:  # an engine is foreign code: its failure is the job's, not the worker's
-            log.exception("job %s failed", work.job)
+            log.error("job %s failed\n%s", work.job, _without_words(traceback.format_exc(), work.request))
             failed = _failed(work, error)
         if failed.kind == "out_of_memory":
             self._release()  # not before the traceback that held it is gone
@@ -225,6 +229,14 @@ def _failed(work: messages.Work, error: Exception) -> messages.Failed:
         kind, said = "engine", f"The {what} failed: {type(error).__name__}: {error}"
         fix = "See logs/backend.log in the DAS_HOME folder (das doctor names it)."
     return messages.Failed(job=work.job, kind=kind, message=f"{said}.", fix=fix)
+
+
+def _without_words(text: str, request: GenerationRequest) -> str:
+    """A log is passed on to others; prompts are their writer's."""
+    for words in (request.prompt, request.negative_prompt):
+        if len(words) > 3:  # fewer letters give nothing away, and stand in many other words
+            text = text.replace(words, "[prompt]")
+    return text
 
 
 def _versions() -> dict[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .errors import BackendError
 
+ON_WINDOWS = sys.platform == "win32"
 SECONDS_FOR_ICACLS = 20.0
 
 
@@ -23,7 +24,7 @@ def write_private(content: bytes, file: Path) -> None:
     partial.unlink(missing_ok=True)
     handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # no link is followed
     try:
-        if sys.platform == "win32":
+        if ON_WINDOWS:
             _restrict_on_windows(partial)  # a file there has no mode, but its folder's access list
         with os.fdopen(handle, "wb", closefd=False) as stream:
             stream.write(content)
@@ -37,7 +38,7 @@ def write_private(content: bytes, file: Path) -> None:
 
 def check_private(file: Path) -> None:
     """NotPrivate where a file is not its reader's alone. On Windows, where that has no short answer, its folder is trusted."""
-    if sys.platform == "win32":
+    if ON_WINDOWS:
         return
     status = file.stat()
     if status.st_uid != os.getuid():

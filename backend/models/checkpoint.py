@@ -138,7 +138,7 @@ class Checkpoint:
         """What turns a prompt into the text encoder's tokens."""
         weights.read_config(self.place, "tokenizer", "tokenizer_config.json")
         try:
-            return AutoTokenizer.from_pretrained(self.place.folder / "tokenizer", local_files_only=True)
+            return AutoTokenizer.from_pretrained(self.place.folder / "tokenizer", local_files_only=True, trust_remote_code=False)
         except (OSError, ValueError, ImportError, TypeError) as error:
             raise WeightsError(f"The tokenizer of {self.name} cannot be read: {_line(error)}.", self.place.again) from error
 

@@ -70,7 +70,7 @@ def tokenizer(place: Place, part: str) -> Any:
     """A tokenizer of the folder."""
     weights.read_config(place, part, "tokenizer_config.json")
     try:
-        return AutoTokenizer.from_pretrained(place.folder / part, local_files_only=True)
+        return AutoTokenizer.from_pretrained(place.folder / part, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, ImportError, TypeError) as error:
         raise WeightsError(f"The {part} of {place.hub or place.folder} cannot be read: {_line(error)}.", place.again) from error
 

@@ -7,11 +7,16 @@ import sys
 import msgspec
 import numpy as np
 import pytest
+import zmq
+import zmq.auth
+from zmq.auth.thread import ThreadAuthenticator
 
 from diffusion_as_shader.shared import messages, wire
+from diffusion_as_shader.shared.private_file import NotPrivate
 from diffusion_as_shader.shared.request import GenerationRequest
 
 JOB = "a" * 32
+MAX_FRAMES_OF_A_MESSAGE = 1 + wire.MAX_ARRAYS + wire.MAX_MESSAGE_BYTES // wire.CHUNK_BYTES
 TRACKING = np.arange(24, dtype=np.uint8).reshape(2, 2, 2, 3)
 
 
@@ -80,6 +85,8 @@ def test_objects_are_never_sent():
         ({"dtype": "|u1", "shape": [2.5], "chunks": 1}, [b"12"]),
         ({"dtype": "|u1", "shape": [1], "chunks": -1}, []),
         ({"dtype": "|u1", "shape": [0], "chunks": 2**60}, []),
+        ({"dtype": "|u1", "shape": [0], "chunks": 1}, [b""]),
+        ({"dtype": "|u1", "shape": [2], "chunks": 2}, [b"1", b"2"]),
         ({"shape": [1], "chunks": 1}, [b"1"]),
         (7, [b"1"]),
     ],
@@ -94,6 +101,79 @@ def test_descriptors_are_checked_before_anything_is_made(head, data):
 def test_frames_that_hold_no_message(frames):
     with pytest.raises(wire.Malformed):
         wire.decode(frames, messages.ToServer)
+
+
+def test_a_message_has_so_many_arrays_and_no_more():
+    assert len(crossed(**{f"a{number}": TRACKING for number in range(wire.MAX_ARRAYS)})) == wire.MAX_ARRAYS
+    with pytest.raises(wire.Malformed, match="arrays"):
+        crossed(**{f"a{number}": TRACKING for number in range(wire.MAX_ARRAYS + 1)})
+
+
+def test_a_message_has_so_many_bytes_and_no_more():
+    header, frames = wire.encode(submit())[0], MAX_FRAMES_OF_A_MESSAGE
+    with pytest.raises(wire.Malformed, match="8 GB"):
+        wire.decode([header, *[b""] * frames], messages.ToServer)
+    chunk = memoryview(bytes(wire.CHUNK_BYTES))  # one and the same, many times
+    with pytest.raises(wire.Malformed, match="8 GB"):
+        wire.decode([header, *[chunk] * (wire.MAX_MESSAGE_BYTES // wire.CHUNK_BYTES)], messages.ToServer)
+
+
+def test_an_outline_has_types_and_shapes_and_no_content():
+    whole = submit(a=TRACKING, b=np.ones((3, 1000, 1000), np.float32))
+    outline = wire.outline([bytes(frame) for frame in wire.encode(whole)], messages.ToServer)
+    assert outline.job == JOB and list(outline.signals) == ["a", "b"]
+    for name, array in outline.signals.items():
+        assert (array.shape, array.dtype) == (whole.signals[name].shape, whole.signals[name].dtype)
+        assert array.base.nbytes <= 8 and not array.any()
+    with pytest.raises(wire.Malformed):
+        wire.outline(wire.encode(whole)[:-1], messages.ToServer)
+
+
+@pytest.mark.parametrize("depth", [100_000, 500_000])
+def test_a_field_that_nobody_knows_may_not_be_deep(depth):
+    raw = msgspec.msgpack.encode({"type": "list", "deep": None})[:-1] + b"\x91" * depth + b"\xc0"
+    with pytest.raises(wire.Malformed):
+        wire.decode([raw], messages.ToServer)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "hello", "protocol": 1, "name": "n" * 201},
+        {"type": "hello", "protocol": 1, "pid": 2**31},
+        {"type": "reorder", "job": JOB, "position": 2**40},
+        {"type": "reorder", "job": JOB, "position": -1},
+        {"type": "attach", "job": JOB, "have": [0] * 1026},
+        {"type": "received", "job": JOB, "index": 1025},
+        {"type": "submit", "job": JOB, "request": {}, "signals": {}, "title": "t" * 201},
+        {"type": "cancel", "job": JOB + "\n"},
+        {"type": "cancel", "job": "../" + JOB[3:]},
+    ],
+)
+def test_fields_are_bounded(message):
+    with pytest.raises(wire.Malformed):
+        wire.decode([msgspec.msgpack.encode(message)], messages.ToServer)
+
+
+# ---- sockets
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["nobody knows the keys", "the keys are asked for"])
+def test_without_somebody_who_knows_the_keys_nobody_gets_in(asked):
+    public, secret = wire.make_keys()
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as server, context.socket(zmq.DEALER) as peer:
+        authenticator = ThreadAuthenticator(context)
+        if asked:
+            authenticator.start()
+            authenticator.configure_curve(domain="test", location=zmq.auth.CURVE_ALLOW_ANY)
+        wire.serve_curve(server, secret, "test")
+        port = server.bind_to_random_port("tcp://127.0.0.1")
+        wire.join_curve(peer, public, *wire.make_keys())
+        peer.connect(f"tcp://127.0.0.1:{port}")
+        peer.send(b"let me in")
+        assert bool(server.poll(5000 if asked else 500)) == asked
+        if asked:
+            authenticator.stop()
 
 
 # ---- the connection file
@@ -122,6 +202,26 @@ def test_connection_file_is_its_users_alone_whatever_the_umask(tmp_path):
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "connection.json").stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has the profile's access list instead of a mode")
+@pytest.mark.parametrize("mode", [0o644, 0o660, 0o604, 0o620])
+def test_a_connection_file_that_others_can_read_or_write_is_not_used(tmp_path, mode):
+    file = tmp_path / "connection.json"
+    wire.write_connection(connection(), file)
+    file.chmod(mode)
+    with pytest.raises(NotPrivate, match="others can read it") as caught:
+        wire.read_connection(file)
+    assert f"chmod 600 {file}" in caught.value.fix
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has owners of another kind")
+def test_a_connection_file_of_somebody_else_is_not_used(tmp_path, monkeypatch):
+    wire.write_connection(connection(), tmp_path / "connection.json")
+    monkeypatch.setattr(os, "getuid", lambda: (tmp_path / "connection.json").stat().st_uid + 1)
+    with pytest.raises(NotPrivate, match="belongs to another user") as caught:
+        wire.read_connection(tmp_path / "connection.json")
+    assert caught.value.fix
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"{", b"\xff\xfe", b'{"protocol": "one"}'])
