@@ -44,9 +44,7 @@ def read_tracking(source: Path, images: ImageioImages) -> np.ndarray:
     """u8 [T,H,W,3] of a video file or of a folder's images."""
     if not source.is_dir():
         return images.read_video(source)
-    files = sorted((file for file in source.iterdir() if file.suffix.lower() in PICTURES), key=_by_number)
-    if not files:
-        raise UsageError(f"The folder {source} holds no images.", "Give the folder of the tracking video's frames.")
+    files = picture_files(source)
     if len(files) > MAX_FRAMES:
         raise UsageError(f"The folder {source} holds more than {MAX_FRAMES} images.", "Give fewer frames.")
     frames = [images.read(file) for file in files]
@@ -54,6 +52,14 @@ def read_tracking(source: Path, images: ImageioImages) -> np.ndarray:
         if frame.shape != frames[0].shape:
             raise UsageError(f"{file} is {_size(frame)}, {files[0].name} is {_size(frames[0])}.", "All must be of one size.")
     return np.stack(frames)
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """A folder's images in the order of the numbers in their names. UsageError where it holds none."""
+    files = sorted((file for file in folder.iterdir() if file.suffix.lower() in PICTURES), key=_by_number)
+    if not files:
+        raise UsageError(f"The folder {folder} holds no images.", "Give the folder of the video's frames.")
+    return files
 
 
 def _check_same_size(first_frame: np.ndarray, frames: np.ndarray) -> None:
