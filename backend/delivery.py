@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 
 import numpy as np
@@ -12,7 +13,43 @@ from .spool import JobFolder
 
 FRAMES_IN_FLIGHT = 8  # what a slow reader costs in memory
 
+log = logging.getLogger(__name__)
+
 Send = Callable[[bytes, messages.Message], Awaitable[bool]]
+
+
+class Deliveries:
+    """The delivery of each job whose client is there."""
+
+    def __init__(self, send: Send, folder_of: Callable[[str], JobFolder]):
+        self.send = send
+        self._folder_of = folder_of
+        self._by_job: dict[str, Delivery] = {}
+
+    def get(self, job: str) -> Delivery | None:
+        return self._by_job.get(job)
+
+    def open(self, job: str, client: bytes, have: Iterable[int] = ()) -> None:
+        """From now on a job's events go to this client, and of its frames those that it lacks."""
+        self._by_job[job] = Delivery(job, client, self._folder_of(job), self.send, have)
+
+    def close(self, job: str) -> None:
+        """The client has all that it was to get."""
+        self._by_job.pop(job, None)
+
+    async def tell(self, message: messages.Message) -> None:
+        """Pass an event on, where somebody wants it."""
+        if delivery := self._by_job.get(message.job):
+            await self.send(delivery.client, message)
+
+    def forget_client(self, client: bytes) -> None:
+        """Its jobs go on; their frames wait in the spool."""
+        self._by_job = {job: delivery for job, delivery in self._by_job.items() if delivery.client != client}
+
+    async def pump(self) -> None:
+        """Try again what a client's socket did not take."""
+        for delivery in list(self._by_job.values()):
+            await delivery.pump()
 
 
 class Delivery:
@@ -31,16 +68,23 @@ class Delivery:
         self._pumping = asyncio.Lock()
 
     async def add(self, indices: Iterable[int]) -> None:
-        """These frames lie in the spool; one that is made anew goes out anew unless the client has it."""
+        """These frames lie in the spool."""
         self._ready.update(indices)
         await self.pump()
 
     async def acknowledge(self, index: int) -> None:
-        """The client has this frame."""
-        self.received.add(index)
-        self._in_flight.discard(index)
-        await asyncio.to_thread(self._folder.drop_frame, index)
-        await self.pump()
+        """The client has this frame, if it is one that was sent and not one of an attempt before."""
+        if index in self._in_flight:
+            self.received.add(index)
+            self._in_flight.discard(index)
+            await asyncio.to_thread(self._folder.receive_frame, index)
+            await self.pump()
+
+    def restart(self) -> None:
+        """Every frame is made anew, and all of them go to the client."""
+        self.received.clear()
+        self._ready.clear()
+        self._in_flight.clear()
 
     async def end(self, ending: messages.Message) -> None:
         """The job has ended; told once every frame has been sent."""
@@ -50,16 +94,26 @@ class Delivery:
     async def pump(self) -> None:
         """Send what may be sent. A frame that the socket does not take now is tried again at the next pump."""
         async with self._pumping:
-            for index in sorted(self._ready - self.received - self._in_flight):
-                if len(self._in_flight) >= FRAMES_IN_FLIGHT:
-                    return
-                name, array = await asyncio.to_thread(self._folder.read_frame, index)
-                self._in_flight.add(index)
-                if not await self._send(self.client, _result(self.job, index, name, array)):
-                    self._in_flight.discard(index)
+            while waiting := self._ready - self.received - self._in_flight:
+                if len(self._in_flight) >= FRAMES_IN_FLIGHT or not await self._send_frame(min(waiting)):
                     return
             if self._ending is not None and not self.ended:
                 self.ended = await self._send(self.client, self._ending)
+
+    async def _send_frame(self, index: int) -> bool:
+        try:
+            name, array = await asyncio.to_thread(self._folder.read_frame, index)
+        except (OSError, ValueError):  # the client finds it missing at the end, and says so
+            log.exception("frame %d of job %s cannot be read from the spool", index, self.job)
+            self._ready.discard(index)
+            return True
+        if index not in self._ready:  # restarted meanwhile: it is made anew
+            return True
+        self._in_flight.add(index)
+        taken = await self._send(self.client, _result(self.job, index, name, array))
+        if not taken:
+            self._in_flight.discard(index)
+        return taken
 
 
 def _result(job: str, index: int, name: str, array: np.ndarray) -> messages.Frame | messages.Signal:

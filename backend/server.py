@@ -14,6 +14,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -22,15 +23,19 @@ import zmq.asyncio
 from zmq.auth.asyncio import AsyncioAuthenticator
 
 from ..shared import messages, wire
-from ..shared.errors import DasError
+from ..shared.errors import DasError, UsageError
+from ..shared.private_file import NotPrivate
+from ..shared.processes import pid_alive
 from .jobs import Jobs
 from .leases import Leases
+from .limits import ANSWERS_A_SECOND, ANSWERS_AT_ONCE, MAX_CLIENTS, TokenBucket, message_bytes
+from .listening import REMOTE_NAME, bind_any_port, for_other_machines, for_this_machine, is_remote
 from .queue import Queue
+from .session import Session
 from .worker_process import WorkerProcess
 
 SECONDS_BETWEEN_TICKS = 0.5
 SECONDS_FOR_WORKER = 60.0
-INBOX_MESSAGES = 256
 SEND_AHEAD = 4000  # messages of a client that does not read, at most
 
 log = logging.getLogger(__name__)
@@ -55,17 +60,6 @@ class _OneKey:
         return hmac.compare_digest(key, self._public)
 
 
-class Session:
-    """A connected client: its name, its inbox, when it was last heard."""
-
-    def __init__(self, client: bytes, hello: messages.Hello, heard: float):
-        self.client = client
-        self.name = hello.name
-        self.heard = heard
-        self.inbox: asyncio.Queue = asyncio.Queue(INBOX_MESSAGES)
-        self.task: asyncio.Task | None = None
-
-
 class Server:
     """The backend's server. :meth:`run` returns when it is stopped or no longer needed."""
 
@@ -75,6 +69,8 @@ class Server:
         self._clock = clock
         self._leases = Leases(options.lease_seconds, clock)
         self._sessions: dict[bytes, Session] = {}
+        self._strangers = TokenBucket(ANSWERS_A_SECOND, ANSWERS_AT_ONCE, clock)
+        self._message_bytes = message_bytes()
         self._server_keys, self._client_keys, self._worker_keys = (wire.make_keys() for _ in range(3))
         options.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._queue = Queue(options.spool / "queue.sqlite")
@@ -82,6 +78,7 @@ class Server:
         self._clients = self._context.socket(zmq.ROUTER)
         self._workers = self._context.socket(zmq.ROUTER)
         self.jobs = Jobs(self._queue, options.spool, self._send, self._order, self._start_worker)
+        self._running = self.jobs.running
 
     async def run(self) -> None:
         """Serve. The connection file is there while, and only while, somebody can connect."""
@@ -91,13 +88,15 @@ class Server:
         authenticator.configure_curve_callback("workers", _OneKey(self._worker_keys[0]))
         try:
             self._bind()
-            self.jobs.recover()
+            self._running.recover()
             self.jobs.prune(time.time())
-            self.jobs.start_worker()
+            self._running.start_worker()
             await self._serve()
         finally:
             self._withdraw()
-            await self.jobs.stop()
+            for client in self._sessions:
+                await self._send(client, messages.Stopping())
+            await self._running.stop()
             for router in (self._clients, self._workers):
                 router.close(linger=500)
             authenticator.stop()
@@ -125,13 +124,13 @@ class Server:
         self._clients.sndhwm = SEND_AHEAD
         wire.serve_curve(self._clients, self._server_keys[1], "clients")
         wire.serve_curve(self._workers, self._server_keys[1], "workers")
-        self.port = _bind_any_port(self._clients, self._options.host)
-        self._worker_port = _bind_any_port(self._workers, "127.0.0.1")
+        self.port = bind_any_port(self._clients, self._options.host)
+        self._worker_port = bind_any_port(self._workers, "127.0.0.1")
 
     async def _publish(self) -> None:
         """Write the connection file once the worker has said what it can do."""
         try:
-            await asyncio.wait_for(self.jobs.worker_known.wait(), SECONDS_FOR_WORKER)
+            await asyncio.wait_for(self._running.known.wait(), SECONDS_FOR_WORKER)
         except TimeoutError:
             log.error("the worker has not said what it can do within %.0f s", SECONDS_FOR_WORKER)
         connection = wire.ConnectionFile(
@@ -145,13 +144,24 @@ class Server:
             machine=socket.gethostname(),
             started=time.time(),
         )
-        wire.write_connection(connection, self._options.connection_file)
+        wire.write_connection(for_this_machine(connection), self._options.connection_file)
         log.info("ready on %s", connection.address)
+        if is_remote(self._options.host):
+            wire.write_connection(for_other_machines(connection), self._copy)
+            log.warning(
+                "other machines can reach this backend: whoever has %s can use it as you can, so copy it by a safe way only", self._copy
+            )
+
+    @property
+    def _copy(self) -> Path:
+        return self._options.connection_file.with_name(REMOTE_NAME)
 
     def _withdraw(self) -> None:
-        published = wire.read_connection(self._options.connection_file)
-        if published and published.server_public == self._server_keys[0]:
-            self._options.connection_file.unlink(missing_ok=True)
+        for file in (self._options.connection_file, self._copy):
+            with suppress(NotPrivate):  # somebody has changed it since; its keys are worth nothing from now on
+                published = wire.read_connection(file)
+                if published and published.server_public == self._server_keys[0]:
+                    file.unlink(missing_ok=True)
 
     # ---- clients
 
@@ -161,45 +171,61 @@ class Server:
             await self._sort(bytes(client), frames)
 
     async def _sort(self, client: bytes, frames: list[zmq.Frame]) -> None:
-        """Heartbeats and greetings are answered at once, everything else by the client's own task in its order."""
+        """Heartbeats and greetings are answered at once, everything else by the client's own task in its order.
+
+        Who speaks too fast is not answered here, and slowed down there.
+        """
         session = self._sessions.get(client)
         if session:
             session.heard = self._clock()
+        pace = session.pace if session else self._strangers
         try:
-            # What carries arrays is decoded by the client's task, off this loop.
-            message = wire.decode(frames, messages.ToServer) if len(frames) < 2 else frames
+            message = wire.outline(frames, messages.ToServer)
         except wire.Malformed as error:
-            await self._send(client, _refused(error))
+            if pace.take():
+                await self._send(client, _refused(error))
             return
-        if isinstance(message, messages.Hello):
+        if session and not isinstance(message, (messages.Hello, messages.Heartbeat)):
+            await self._queue_up(session, message, frames)
+        elif not pace.take():
+            return
+        elif isinstance(message, messages.Hello):
             await self._greet(client, message)
         elif session is None:
             await self._send(client, _NO_SESSION)
-        elif isinstance(message, messages.Heartbeat):
-            if not message.answer:
-                await self._send(client, messages.Heartbeat(number=message.number, answer=True))
-        elif session.inbox.full():
-            await self._send(client, _BUSY)
+        elif not message.answer:
+            await self._send(client, messages.Heartbeat(number=message.number, answer=True))
+
+    async def _queue_up(self, session: Session, message: messages.Message, frames: list[zmq.Frame]) -> None:
+        waiting, length = sum(each.waiting_bytes for each in self._sessions.values()), wire.size(frames)
+        to, job = message.__struct_config__.tag, getattr(message, "job", "")
+        if length > self._message_bytes:
+            await self._send(session.client, _refused(_too_large(length, self._message_bytes), to, job))
+        elif session.full or waiting + length > self._message_bytes:
+            await self._send(session.client, msgspec.structs.replace(_BUSY, to=to, job=job))
         else:
-            session.inbox.put_nowait(message)
+            session.put(message, frames)
 
     async def _greet(self, client: bytes, hello: messages.Hello) -> None:
         if hello.protocol != messages.PROTOCOL_VERSION:
             await self._send(client, _other_protocol(hello))
+            return
+        if client not in self._sessions and len(self._sessions) >= MAX_CLIENTS:
+            await self._send(client, msgspec.structs.replace(_BUSY, to="hello", message="Too many clients are connected."))
             return
         if client in self._sessions:
             self._sessions.pop(client).task.cancel()
         session = self._sessions[client] = Session(client, hello, self._clock())
         session.task = asyncio.create_task(self._attend(session))
         self._leases.take(client)
-        log.info("%s (process %d) has connected", hello.name, hello.pid)
+        log.info("%s (process %d) has connected", session.name, hello.pid)
         await self._send(
             client,
             messages.Welcome(
                 protocol=messages.PROTOCOL_VERSION,
                 package=package_version(),
                 pid=os.getpid(),
-                engines=self.jobs.engines,
+                engines=self._running.engines,
                 lease_seconds=self._options.lease_seconds or 0.0,
             ),
         )
@@ -207,28 +233,29 @@ class Server:
     async def _attend(self, session: Session) -> None:
         """One client's messages, one after the other."""
         while True:
-            message = await session.inbox.get()
-            kind = job = ""
+            message, frames = await session.get()
+            kind, job = message.__struct_config__.tag, getattr(message, "job", "")
             try:
-                if isinstance(message, list):
-                    message = await asyncio.to_thread(wire.decode, message, messages.ToServer)
-                kind, job = message.__struct_config__.tag, getattr(message, "job", "")
-                await self._act(session, message)
+                await self._act(session, message, frames)
             except DasError as error:
                 await self._send(session.client, _refused(error, kind, job))
             except Exception as error:  # a defect of ours must not end the server
-                log.exception("%s failed", kind or "a message")
+                log.exception("%s failed", kind)
                 await self._send(session.client, _internal(error, kind, job))
+            finally:
+                session.done(frames)
 
-    async def _act(self, session: Session, message: messages.Message) -> None:
+    async def _act(self, session: Session, message: messages.Message, frames: list[zmq.Frame]) -> None:
         client, jobs = session.client, self.jobs
         match message:
             case messages.Submit():
-                await self._send(client, await jobs.submit(message, client, session.name))
+                jobs.judge(message, session.owner)
+                whole = await asyncio.to_thread(wire.decode, frames, messages.ToServer)
+                await self._send(client, await jobs.submit(whole, client, session.name, session.owner))
                 await jobs.deliver(message.job)
-                await jobs.run_next()
+                await self._running.run_next()
             case messages.Cancel():
-                await jobs.cancel(message.job)
+                await jobs.cancel(message.job, client)
             case messages.Status():
                 await self._send(client, jobs.status(message.job))
             case messages.List():
@@ -238,27 +265,25 @@ class Server:
             case messages.Retry():
                 await self._send(client, await jobs.retry(message.job, client))
                 await jobs.deliver(message.job)
-                await jobs.run_next()
+                await self._running.run_next()
             case messages.Attach():
                 await self._send(client, await jobs.attach(message.job, client, message.have))
                 await jobs.deliver(message.job)
             case messages.Received():
                 await jobs.received(message.job, message.index, client)
             case messages.ReleaseMemory():
-                if answer := await jobs.release_memory(client):
+                if answer := await self._running.release_memory(client):
                     await self._send(client, answer)
             case messages.Release():
                 log.info("%s has gone", session.name)
                 self._leases.release(client)
                 self._end_session(client)
             case messages.Shutdown():
-                for each in self._sessions:
-                    await self._send(each, messages.Stopping())
                 self.stopping.set()
 
     def _end_session(self, client: bytes) -> None:
         session = self._sessions.pop(client)
-        self.jobs.forget_client(client)
+        self.jobs.deliveries.forget_client(client)
         if not self._leases.needed():
             self.stopping.set()
         session.task.cancel()
@@ -289,11 +314,10 @@ class Server:
             except wire.Malformed as error:
                 log.error("a worker sent no message: %s", error)
                 continue
-            if self.jobs.worker and bytes(name) == self.jobs.worker.name:
-                try:
-                    await self.jobs.hear(message)
-                except Exception:  # a defect of ours must not end the server
-                    log.exception("a worker's %s failed", type(message).__name__)
+            try:
+                await self._running.hear(bytes(name), message)
+            except Exception:  # a defect of ours must not end the server
+                log.exception("a worker's %s failed", type(message).__name__)
 
     async def _order(self, name: bytes, message: messages.Message) -> None:
         await self._workers.send_multipart([name, *wire.encode(message)])
@@ -303,32 +327,31 @@ class Server:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(SECONDS_BETWEEN_TICKS)
-            await self._probe()
-            await self.jobs.pump()
-            self.jobs.check_worker()
+            try:
+                await self._probe()
+                await self.jobs.deliveries.pump()
+                await self._running.tick()
+            except Exception:  # a defect of ours must not end the server
+                log.exception("a tick failed")
             if not self._leases.needed():
                 log.info("nobody needs the backend any more")
                 self.stopping.set()
 
     async def _probe(self) -> None:
         """Sound out silent clients. ZeroMQ's own heartbeat, which a busy main thread does not hold up, drops the
-        connection of one that is dead; then the probe finds nobody."""
+        connection of one that is dead; then the probe finds nobody. A client on this machine is sounded out as soon as its
+        process seems gone: it may only be out of our sight, in a container."""
         now = self._clock()
         for session in list(self._sessions.values()):
-            if now - session.heard < wire.HEARTBEAT_SECONDS:
+            dead = session.pid is not None and not pid_alive(session.pid)
+            if now - session.heard < wire.HEARTBEAT_SECONDS and not dead:
                 continue
             if await self._send(session.client, messages.Heartbeat()):
                 session.heard = now
-            elif now - session.heard >= 2 * wire.HEARTBEAT_SECONDS:
+            elif dead or now - session.heard >= 2 * wire.HEARTBEAT_SECONDS:
                 log.info("%s has vanished", session.name)
                 self._leases.lose(session.client)
                 self._end_session(session.client)
-
-
-def _bind_any_port(router: zmq.Socket, host: str) -> int:
-    """The system chooses the port as it binds, so no other process can take it in between."""
-    router.bind(f"tcp://{host}:0")
-    return int(router.last_endpoint.rpartition(b":")[2])
 
 
 def package_version() -> str:
@@ -343,6 +366,13 @@ _NO_SESSION = messages.Refused(
     kind="no_session", message="The backend does not know this client any more.", fix="Connect again."
 )
 _BUSY = messages.Refused(kind="busy", message="The client sends faster than the backend works.", fix="Wait a little.")
+
+
+def _too_large(length: int, most: int) -> UsageError:
+    return UsageError(
+        f"The job has {length / 1e9:.1f} GB, and this backend takes {most / 1e9:.1f} GB at most.",
+        "Generate fewer frames, or at a smaller size.",
+    )
 
 
 def _refused(error: DasError, to: str = "", job: str = "") -> messages.Refused:

@@ -1,7 +1,8 @@
 """One job's folder in the spool: its signals until it ends, its frames until the client has them.
 
 signals/tracking.npy ...    written by the server, memory-mapped by the worker
-frames/0003.npy ...         written by the worker, dropped when the client acknowledges them
+frames/0003.npy ...         written by the worker
+frames/0003.received        what is left of it once the client has acknowledged it: an empty file
 frames/0003-valid.npy ...   likewise, where a task makes signals
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -59,12 +61,32 @@ class JobFolder:
 
     def read_frame(self, index: int) -> tuple[str, np.ndarray]:
         """A signal's name, empty for a frame, and the array."""
-        file = self._files(index)[0]
+        file = next(iter(self._files(index)), self.frames / f"{index:04d}.npy")
         return file.stem[5:], np.load(file, allow_pickle=False)
 
-    def drop_frame(self, index: int) -> None:
+    def receive_frame(self, index: int) -> None:
+        """The client has it: only a mark stays, so that it is not made again."""
         for file in self._files(index):
-            file.unlink(missing_ok=True)
+            mark = file.with_name(f"{index:04d}.received")
+            file.replace(mark)
+            os.truncate(mark, 0)
+
+    def received_indices(self) -> list[int]:
+        """The frames that the client has acknowledged."""
+        return sorted(int(file.stem) for file in self.frames.glob("*.received"))
+
+    def lose_frames(self, indices: Iterable[int]) -> None:
+        """These are not with the client after all."""
+        for index in indices:
+            (self.frames / f"{index:04d}.received").unlink(missing_ok=True)
+
+    def sync_frames(self) -> None:
+        """Make all of them durable: each one's bytes are already, their names are now."""
+        if self.frames.is_dir():
+            sync_folder(self.frames)
+
+    def drop_frames(self) -> None:
+        shutil.rmtree(self.frames, ignore_errors=True)
 
     def frame_indices(self) -> list[int]:
         """The frames, or signals, that lie here."""

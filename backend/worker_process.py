@@ -12,17 +12,23 @@ import msgspec
 
 from .worker import WorkerKeys
 
-SECONDS_TO_STOP = 3.0
+SECONDS_TO_STOP = 2.0
 
 
 class WorkerProcess:
-    """One worker process: ``ready`` once it has said what its engines can do, ``job`` while it runs one."""
+    """One worker process: ``ready`` once it has said what its engines can do, ``job`` while it runs one.
+
+    ``heard`` is when it last said anything. ``ending`` says why it is being ended, ``hung`` that it had to be for its silence.
+    """
 
     def __init__(self, address: str, server_public: str, public: str, secret: str):
         self.name = f"worker-{uuid.uuid4().hex}".encode()
         self.ready = False
         self.job: str | None = None
         self.cancel_by: float | None = None
+        self.heard = 0.0
+        self.ending = ""
+        self.hung = False
         keys = WorkerKeys(
             name=self.name.decode(), address=address, server_public=server_public, public=public, secret=secret
         )
@@ -37,25 +43,23 @@ class WorkerProcess:
 
     @property
     def idle(self) -> bool:
-        return self.ready and self.job is None
+        return self.ready and self.job is None and not self.ending
 
     async def ended(self) -> str:
         """Wait until the process has ended; how it did, in words."""
         return how_it_ended(await asyncio.to_thread(self._process.wait))
 
-    def kill(self) -> None:
-        self._process.kill()
-
-    async def stop(self) -> None:
-        """Ask by closing its input, wait, terminate, wait, kill."""
+    async def stop(self) -> bool:
+        """Ask by closing its input, wait, terminate, wait, kill, wait; whether it has ended."""
         self._process.stdin.close()
         for harder in (self._process.terminate, self._process.kill, None):
             try:
                 await asyncio.to_thread(self._process.wait, SECONDS_TO_STOP)
-                return
+                return True
             except subprocess.TimeoutExpired:
                 if harder:
                     harder()
+        return False
 
 
 def how_it_ended(code: int) -> str:

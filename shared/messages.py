@@ -21,6 +21,8 @@ EMPTY = np.zeros(0, np.uint8)
 # A uuid4 in hex: safe as a folder's name. The length is there because $ also matches before a last line feed.
 JobId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$", max_length=32)]
 Index = Annotated[int, msgspec.Meta(ge=0, lt=MAX_FRAMES)]
+Place = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+ProcessId = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 Line = Annotated[str, msgspec.Meta(max_length=200)]
 Name = Annotated[str, msgspec.Meta(pattern="^[A-Za-z_]{1,40}$", max_length=40)]  # safe as a part of a file's name
 WorkKind = Literal["generate", "prepare"]  # an engine makes frames; a task makes the signals of a take
@@ -47,6 +49,7 @@ class EngineInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
     device: str = "cpu"
     prompt: bool = False
     preview: bool = False
+    resumes: bool = False  # leaves out the frames that an earlier attempt has made; otherwise all are made anew
     uses: list[str] = []
     frames: list[int] = []  # the only counts it can make; empty: any
     sizes: list[tuple[int, int]] = []  # the only sizes (width, height) it can make; empty: any
@@ -54,7 +57,11 @@ class EngineInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class JobInfo(msgspec.Struct, kw_only=True):
-    """A job as the queue has it. ``position`` counts waiting jobs from 0, -1 for others; times are Unix seconds."""
+    """A job as the queue has it. ``position`` counts waiting jobs from 0, -1 for others; times are Unix seconds, 0 for never.
+
+    ``owner`` is the process of its client, with which others take turns. ``attempts`` counts how often it was begun,
+    ``notes`` says what became of those that did not come to their end.
+    """
 
     job: JobId
     state: JobState
@@ -64,8 +71,12 @@ class JobInfo(msgspec.Struct, kw_only=True):
     work: WorkKind = "generate"
     position: int = -1
     client: str = ""
+    owner: str = ""
     created: float = 0.0
+    begun: float = 0.0
     updated: float = 0.0
+    attempts: int = 0
+    notes: list[str] = []
     progress: Progress | None = None
     failure: Failed | None = None
 
@@ -79,7 +90,7 @@ class Hello(Message):
     protocol: int
     package: Line = ""
     name: Line = ""
-    pid: int = 0
+    pid: ProcessId = 0
     host: Line = ""
 
 
@@ -114,7 +125,7 @@ class Reorder(Message):
     """Move a waiting job to ``position`` (0 runs next); answered by Jobs."""
 
     job: JobId
-    position: int
+    position: Place
 
 
 class Retry(Message):
@@ -127,7 +138,7 @@ class Attach(Message):
     """Take a job over: send me all frames but ``have``. Answered by Job, then the frames and how it ended."""
 
     job: JobId
-    have: list[Index] = []
+    have: Annotated[list[Index], msgspec.Meta(max_length=MAX_FRAMES)] = []
 
 
 class Received(Message):
@@ -289,12 +300,16 @@ class Ready(Message):
 
 
 class Work(Message):
-    """Run a job: its signals lie in ``folder`` as .npy files, its frames go there (see backend/spool.py)."""
+    """Run a job: its signals lie in ``folder`` as .npy files, its frames go there (see backend/spool.py).
+
+    Frames ``have`` were made by an attempt before and need not be made again.
+    """
 
     job: JobId
     request: GenerationRequest
     folder: str
     work: WorkKind = "generate"
+    have: list[Index] = []
 
 
 class Stop(Message):

@@ -67,11 +67,18 @@ class Engine(Protocol):
         """Make ready for a request; called before each generation, and cheap when nothing changed."""
 
     def generate(
-        self, request: GenerationRequest, signals: dict[str, np.ndarray], *, cancelled: Callable[[], bool]
+        self,
+        request: GenerationRequest,
+        signals: dict[str, np.ndarray],
+        *,
+        cancelled: Callable[[], bool],
+        have: frozenset[int] = frozenset(),
     ) -> Iterator[Event]:
         """Every frame once, in any order, and one Report. Returns early, or raises Cancelled, once ``cancelled()``.
 
-        ``signals`` (DESIGN's table, K and world_to_camera) are read-only and memory-mapped.
+        ``signals`` (DESIGN's table, K and world_to_camera) are read-only and memory-mapped. Frames ``have`` were made by an
+        attempt before that was broken off, and are left out: by an engine whose capabilities say ``resumes``, as others
+        are never given any.
         """
 
     def release(self) -> None:

@@ -55,9 +55,17 @@ class DasEngine:
         self._planned.load(request)
 
     def generate(
-        self, request: GenerationRequest, signals: dict[str, np.ndarray], *, cancelled: Callable[[], bool]
+        self,
+        request: GenerationRequest,
+        signals: dict[str, np.ndarray],
+        *,
+        cancelled: Callable[[], bool],
+        have: frozenset[int] = frozenset(),
     ) -> Iterator[Event]:
-        """Phases prompt, load (where it must), encode, denoise and decode; frames in order, then the Report."""
+        """Phases prompt, load (where it must), encode, denoise and decode; frames in order, then the Report.
+
+        All frames come from one denoising, so this engine does not resume: ``have`` is empty.
+        """
         yield from self._planned.generate(request, signals, cancelled)
 
     def release(self) -> None:

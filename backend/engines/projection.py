@@ -26,7 +26,7 @@ class ProjectionEngine:
     name = "projection"
 
     def capabilities(self) -> EngineInfo:
-        return EngineInfo(name=self.name, title="Projection", uses=[*GEOMETRY, "object", "depth"])
+        return EngineInfo(name=self.name, title="Projection", uses=[*GEOMETRY, "object", "depth"], resumes=True)
 
     def load(self, request: GenerationRequest) -> None:
         """Nothing to load."""
@@ -35,15 +35,21 @@ class ProjectionEngine:
         """Nothing is held."""
 
     def generate(
-        self, request: GenerationRequest, signals: dict[str, np.ndarray], *, cancelled: Callable[[], bool]
+        self,
+        request: GenerationRequest,
+        signals: dict[str, np.ndarray],
+        *,
+        cancelled: Callable[[], bool],
+        have: frozenset[int] = frozenset(),
     ) -> Iterator[Event]:
-        """Frames in order, then the Report. Raises Cancelled between frames."""
+        """Frames in order but those in ``have``, then the Report. Raises Cancelled between frames."""
         projection = Projection(signals, padded=request.fit == "pad")
         count = len(signals["tracking"])
         for index in range(count):
             if cancelled():
                 raise Cancelled("The generation was cancelled.")
-            yield Frame(index, projection.frame(index))
+            if index not in have:
+                yield Frame(index, projection.frame(index))
             yield Progress("project", index + 1, count)
         yield Report(["tracking", "first_frame", *projection.used], projection.notes)
 

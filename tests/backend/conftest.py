@@ -37,13 +37,17 @@ def environment(folder: Path) -> dict[str, str]:
     return {
         **os.environ,
         "DAS_HOME": str(folder),
-        "DAS_EXTRA_ENGINES": f"{pattern_engine.NAME}=pattern_engine:PatternEngine",
+        "DAS_EXTRA_ENGINES": ",".join(
+            f"{each.name}=pattern_engine:{each.__name__}" for each in (pattern_engine.PatternEngine, pattern_engine.AnewEngine)
+        ),
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
     }
 
 
 class Backend:
     """A backend process. ``lease`` None: it needs none, as `das serve`."""
+
+    command = (sys.executable, "-m", "diffusion_as_shader.backend", "serve")
 
     def __init__(self, folder: Path, lease: float | None = None):
         self.folder = folder
@@ -53,7 +57,7 @@ class Backend:
     def start(self) -> None:
         # Without a lease the command line's parser is asked, as a user would.
         options = ["--lease", str(self.lease)] if self.lease is not None else []
-        command = [sys.executable, "-m", "diffusion_as_shader.backend", "serve", *options]
+        command = [*self.command, *options]
         with (self.folder / "output.txt").open("ab") as output:
             self.process = subprocess.Popen(command, env=environment(self.folder), stdout=output, stderr=output)
         self.connection = until(self._published)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -19,11 +20,27 @@ def pattern(tracking: np.ndarray, index: int, seed: int) -> np.ndarray:
     return tracking[index] ^ np.uint8((index * 7 + seed) % 256)
 
 
+FAILURES = {
+    "driver": RuntimeError("CUDA error: an illegal memory access was encountered\nCompile with TORCH_USE_CUDA_DSA."),
+    "memory": MemoryError(),
+    "disk": OSError(28, "No space left on device"),
+}
+
+
+def first_time() -> bool:
+    """Once for each home: what is to go wrong goes wrong once."""
+    try:
+        (Path(os.environ["DAS_HOME"]) / "once").touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
 class PatternEngine:
-    name = NAME
+    name, resumes = NAME, True
 
     def capabilities(self) -> EngineInfo:
-        return EngineInfo(name=NAME, title="Test pattern", preview=True)
+        return EngineInfo(name=self.name, title="Test pattern", preview=True, resumes=self.resumes)
 
     def load(self, request) -> None:
         if "load fails" in request.prompt:
@@ -32,15 +49,18 @@ class PatternEngine:
     def release(self) -> None:
         print("the pattern is released", flush=True)
 
-    def generate(self, request, signals, *, cancelled):
+    def generate(self, request, signals, *, cancelled, have=frozenset()):
         words = dict(part.split("=") for part in request.prompt.split() if "=" in part)
+        print(f"the pattern leaves out {sorted(have)}", flush=True)
         yield engines.Preview(np.zeros((1, 16, 16, 3), np.uint8))
-        for index in range(request.frames):
-            if str(index) == words.get("die"):
+        for index in (index for index in range(request.frames) if index not in have):
+            if str(index) == words.get("die") or (str(index) == words.get("die_once") and first_time()):
                 os.kill(os.getpid(), 9)
+            if str(index) == words.get("quote"):
+                raise RuntimeError(f"nothing can be drawn of {request.prompt!r}")
             if str(index) == words.get("fail"):
-                raise RuntimeError("the pattern is torn")
-            if str(index) == words.get("hang"):
+                raise FAILURES.get(words.get("by"), RuntimeError("the pattern is torn"))
+            if str(index) == words.get("hang") or (str(index) == words.get("hang_once") and first_time()):
                 time.sleep(600)
             wait_until = time.monotonic() + float(words.get("sleep", 0))
             while time.monotonic() < wait_until and not cancelled():
@@ -51,3 +71,9 @@ class PatternEngine:
                 yield engines.Frame(index, pattern(signals["tracking"], index, request.seed))
             yield engines.Progress("pattern", index + 1, request.frames)
         yield engines.Report(used=["tracking"], notes=["A test."], versions={"pattern": "1"})
+
+
+class AnewEngine(PatternEngine):
+    """One that makes all frames anew at each attempt."""
+
+    name, resumes = f"{NAME}_anew", False

@@ -64,29 +64,82 @@ def test_a_failing_engine_fails_its_job_only(peer, prompt, kind, said):
 
 
 @posix
-def test_a_worker_that_dies_fails_its_job_and_the_next_one_runs(own_backend):
+def test_a_job_that_kills_its_workers_fails_after_the_second_and_the_next_one_runs(own_backend):
     with own_backend.connect() as peer:
         first, second = submit(peer, "die=3"), submit(peer, seed=4)
         events = follow(peer, first)
         failed = events[-1]
-        assert failed.kind == "worker_died" and "SIGKILL" in failed.message and failed.fix
-        assert 0 < len([event for event in events if isinstance(event, messages.Frame)]) <= 3
+        assert failed.kind == "worker_died" and "SIGKILL" in failed.message and "attempt 2" in failed.message and failed.fix
+        assert [event.index for event in events if isinstance(event, messages.Frame)] == [0, 1, 2]
         assert_frames(follow(peer, second), expected_frames(seed=4))
-        assert peer.status(first).failure == failed
+        info = peer.status(first)
+        assert info.failure == failed and info.attempts == 2 and "attempt 1" in info.notes[0]
 
 
 @posix
-def test_kill_9_of_the_worker_in_the_middle_of_a_job_and_retry(own_backend):
+def test_after_kill_9_of_the_worker_the_job_goes_on_from_where_it_was(own_backend):
+    """Each frame is made once and comes once."""
     with own_backend.connect() as peer:
-        job = submit(peer, "sleep=0.03", frames=25)
-        before = follow(peer, job, last=messages.Frame)
-        os.kill(worker_pid(own_backend), signal.SIGKILL)
-        before += follow(peer, job)
-        assert before[-1].kind == "worker_died"
-        peer.retry(job)
-        after = follow(peer, job)
-        assert isinstance(after[0], messages.Accepted) and isinstance(after[-1], messages.Done)
-        assert_frames(before + after, expected_frames("sleep=0.03", frames=25))
+        job = submit(peer, "die_once=4")
+        events = follow(peer, job)
+        assert [event.index for event in events if isinstance(event, messages.Frame)] == list(range(9))
+        assert_frames(events, expected_frames("die_once=4"))
+        (note, own) = events[-1].notes
+        assert "SIGKILL in the middle of attempt 1, and the job was tried again" in note and own == "A test."
+        assert peer.status(job).attempts == 2
+    assert "the pattern leaves out [0, 1, 2, 3]" in own_backend.output()
+
+
+@posix
+def test_an_engine_that_does_not_resume_makes_all_anew(own_backend):
+    """The client has been told so: what comes again is written over."""
+    with own_backend.connect() as peer:
+        fields = {"engine": "test_pattern_anew"}
+        events = follow(peer, submit(peer, "die_once=4", **fields))
+        assert [event.index for event in events if isinstance(event, messages.Frame)] == [*range(4), *range(9)]
+        assert_frames(events, expected_frames("die_once=4", **fields))
+    assert own_backend.output().count("the pattern leaves out []") == 2
+
+
+@posix
+@pytest.mark.parametrize("prompt, ends", [("hang_once=3", messages.Done), ("hang=3", messages.Failed)])
+def test_a_worker_that_hangs_is_ended_and_the_next_job_runs(start_backend, monkeypatch, prompt, ends):
+    monkeypatch.setenv("DAS_HANG_SECONDS", "1")
+    backend = start_backend()
+    with backend.connect() as peer:
+        first, second = submit(peer, prompt), submit(peer, seed=4)
+        events = follow(peer, first)
+        assert isinstance(events[-1], ends)
+        if ends is messages.Done:
+            assert_frames(events, expected_frames(prompt))
+            assert "made no progress for 1 s" in events[-1].notes[0]
+        else:
+            assert events[-1].kind == "hung" and "made no progress" in events[-1].message and events[-1].fix
+        assert_frames(follow(peer, second), expected_frames(seed=4))
+
+
+@posix
+def test_a_stopped_worker_hangs_too(start_backend, monkeypatch):
+    monkeypatch.setenv("DAS_HANG_SECONDS", "1")
+    backend = start_backend()
+    with backend.connect() as peer:
+        job = submit(peer, "sleep=0.1")
+        before = follow(peer, job, last=messages.Progress)
+        before += follow(peer, job, last=messages.Frame)
+        os.kill(worker_pid(backend), signal.SIGSTOP)
+        assert_frames(before + follow(peer, job), expected_frames("sleep=0.1"))
+
+
+def test_what_the_machine_lacks_ends_its_job_with_a_fix(own_backend):
+    with own_backend.connect() as peer:
+        follow(peer, submit(peer))
+        for by, kind in (("disk", "disk_full"), ("memory", "out_of_memory"), ("driver", "driver")):
+            pid, released = worker_pid(own_backend), own_backend.output().count("the pattern is released")
+            failed = follow(peer, submit(peer, f"fail=2 by={by}"))[-1]
+            assert (failed.kind, bool(failed.fix)) == (kind, True) and "\n" not in failed.message
+            assert_frames(follow(peer, submit(peer)), expected_frames())
+            assert (worker_pid(own_backend) != pid) == (by == "driver"), "its process can use the card no more"
+            assert own_backend.output().count("the pattern is released") - released == (by == "memory")
 
 
 @posix
@@ -146,17 +199,20 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
     assert [file for file in folder.folder.rglob("*") if file.is_file()] == []
 
 
-def test_frames_stay_until_they_are_dropped(tmp_path):
+def test_of_a_frame_that_was_received_only_a_mark_stays(tmp_path):
     folder, pixels = JobFolder(tmp_path / "job"), make_signals(make_request())["first_frame"]
-    assert folder.frame_indices() == []
+    assert folder.frame_indices() == [] and folder.received_indices() == []
     for index in (8, 0, 3):
         folder.write_frame(index, pixels)
-    folder.drop_frame(3)
-    folder.drop_frame(3)
-    assert folder.frame_indices() == [0, 8]
-    name, read = folder.read_frame(8)
-    assert name == ""
-    np.testing.assert_array_equal(read, pixels)
+    for _ in range(2):
+        folder.receive_frame(3)
+    assert folder.frame_indices() == [0, 8] and folder.received_indices() == [3]
+    assert sum(file.stat().st_size for file in folder.frames.glob("*.received")) == 0
+    np.testing.assert_array_equal(folder.read_frame(8)[1], pixels)
+    folder.lose_frames([3, 5])
+    assert folder.received_indices() == []
+    folder.drop_frames()
+    assert folder.frame_indices() == []
 
 
 def test_an_idle_worker_gives_its_memory_back_and_works_on(start_backend, monkeypatch):

@@ -1,0 +1,257 @@
+"""The life of workers and their jobs, by an injected clock: replaced once, ended where they hang, nothing told before it is written."""
+
+import asyncio
+
+import pytest
+
+from diffusion_as_shader.backend.delivery import Deliveries
+from diffusion_as_shader.backend.queue import Queue
+from diffusion_as_shader.backend.running import LOADING_TAKES, SECONDS_TO_PROGRESS, Running
+from diffusion_as_shader.backend.spool import JobFolder
+from diffusion_as_shader.shared import messages
+from diffusion_as_shader.shared.errors import BackendError
+from diffusion_as_shader.shared.request import GenerationRequest
+
+JOB, NEXT, CLIENT = "0" * 32, "1" * 32, b"client"
+
+
+class StandInWorker:
+    """A worker that ends when it is told to; ``immortal`` where not even a kill ends it."""
+
+    def __init__(self, immortal=False):
+        self.name, self.pid, self.ready, self.job, self.cancel_by = b"stand-in", 0, False, None, None
+        self.heard, self.ending, self.hung, self.immortal = 0.0, "", False, immortal
+        self.over = asyncio.Event()
+
+    @property
+    def idle(self):
+        return self.ready and self.job is None and not self.ending
+
+    async def ended(self) -> str:
+        await self.over.wait()
+        return "on purpose"
+
+    async def stop(self) -> bool:
+        if not self.immortal:
+            self.over.set()
+        return not self.immortal
+
+
+class House:
+    """A Running with stand-ins around it: what was ordered of workers, and told to the client."""
+
+    def __init__(self, folder, immortal=False):
+        self.now, self.workers, self.ordered, self.told = 1000.0, [], [], []
+        self.queue = Queue(folder / "queue.sqlite")
+        self.deliveries = Deliveries(self._tell, lambda job: JobFolder(folder / job))
+        self.running = Running(
+            self.queue, lambda job: JobFolder(folder / job), self.deliveries, self._order, self._start, lambda: self.now
+        )
+        self._immortal = immortal
+
+    def _start(self):
+        self.workers.append(StandInWorker(self._immortal))
+        return self.workers[-1]
+
+    async def _order(self, name, message):
+        self.ordered.append(message)
+
+    async def _tell(self, client, message):
+        self.told.append(message)
+        return True
+
+    async def begin(self, *jobs):
+        """A worker that runs the first of these jobs."""
+        for job in jobs:
+            self.queue.add(job, GenerationRequest())
+            self.deliveries.open(job, CLIENT)
+        self.running.start_worker()
+        await self.ready()
+
+    async def ready(self):
+        await self.say(messages.Ready(pid=0, engines=[]))
+
+    async def say(self, message):
+        await self.running.hear(b"stand-in", message)
+
+    async def later(self, seconds):
+        """Ticks of half a second, and all that they set off."""
+        for _ in range(int(seconds / 0.5)):
+            self.now += 0.5
+            await self.running.tick()
+        await settle()
+
+    @property
+    def state(self):
+        return self.queue.get(JOB).state
+
+
+async def settle():
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+def progress(phase):
+    return messages.Progress(job=JOB, phase=phase, step=1, total=9)
+
+
+@pytest.mark.parametrize("meanwhile, expected", [("another worker was started", 2), ("all was told to stop", 1)])
+def test_a_dead_worker_is_replaced_once(tmp_path, monkeypatch, meanwhile, expected):
+    async def replace() -> int:
+        house = House(tmp_path)
+        await house.begin(JOB)
+
+        async def settled(change):
+            house.running.start_worker() if expected == 2 else setattr(house.running, "_stopping", True)
+
+        monkeypatch.setattr(house.running, "_settle", settled)
+        house.workers[0].over.set()
+        await settle()
+        return len(house.workers)
+
+    assert asyncio.run(replace()) == expected
+
+
+def test_a_job_whose_workers_die_is_tried_twice_and_then_fails(tmp_path):
+    async def play():
+        house = House(tmp_path)
+        await house.begin(JOB, NEXT)
+        for _ in range(2):
+            house.workers[-1].over.set()
+            await settle()
+            await house.ready()
+        return house
+
+    house = asyncio.run(play())
+    assert [message.job for message in house.ordered] == [JOB, JOB, NEXT]
+    (failed,) = house.told
+    assert failed.kind == "worker_died" and "attempt 2, the last" in failed.message and failed.fix
+    record = house.queue.get(JOB)
+    assert (record.state, record.attempts, record.failure) == ("failed", 2, failed)
+    (note,) = record.notes
+    assert "ended on purpose in the middle of attempt 1" in note
+
+
+@pytest.mark.parametrize("phase, bound", [(None, LOADING_TAKES), ("load", LOADING_TAKES), ("denoise", 1)])
+def test_a_worker_that_hangs_is_ended_and_its_job_tried_again(tmp_path, phase, bound):
+    async def play():
+        house = House(tmp_path)
+        await house.begin(JOB)
+        if phase:
+            await house.say(progress(phase))
+        await house.later(bound * SECONDS_TO_PROGRESS - 1)
+        states = [house.state]
+        await house.later(2)
+        return house, [*states, house.state, len(house.workers)]
+
+    house, seen = asyncio.run(play())
+    assert seen == ["running", "queued", 2]
+    assert f"made no progress for {bound * SECONDS_TO_PROGRESS:.0f} s" in house.queue.get(JOB).notes[0]
+
+
+def test_who_says_something_does_not_hang(tmp_path):
+    async def play():
+        house = House(tmp_path)
+        await house.begin(JOB)
+        for _ in range(5):
+            await house.say(progress("denoise"))
+            await house.later(SECONDS_TO_PROGRESS - 1)
+        return house
+
+    house = asyncio.run(play())
+    assert house.state == "running" and len(house.workers) == 1
+
+
+def test_a_clock_that_jumps_ends_no_worker(tmp_path):
+    async def play():
+        house = House(tmp_path)
+        await house.begin(JOB)
+        house.now += 1e6  # the machine slept
+        await house.later(5)
+        return house
+
+    assert asyncio.run(play()).state == "running"
+
+
+def test_a_worker_that_does_not_get_ready_is_ended_too(tmp_path):
+    async def play():
+        house = House(tmp_path)
+        house.running.start_worker()
+        await house.later(LOADING_TAKES * SECONDS_TO_PROGRESS + 1)
+        return house
+
+    assert asyncio.run(play()).workers[0].ending
+
+
+def test_a_worker_that_cannot_even_be_killed_is_left_behind(tmp_path):
+    async def play():
+        house = House(tmp_path, immortal=True)
+        await house.begin(JOB)
+        await house.running.cancel(JOB)
+        await house.later(6)
+        return house
+
+    house = asyncio.run(play())
+    assert house.told == [messages.Cancelled(job=JOB)] and house.state == "cancelled" and len(house.workers) == 2
+
+
+def test_after_a_failure_of_the_driver_another_worker_runs_the_next_job(tmp_path):
+    async def play():
+        house = House(tmp_path)
+        await house.begin(JOB, NEXT)
+        await house.say(messages.Failed(job=JOB, kind="driver", message="CUDA error."))
+        ordered = [message.job for message in house.ordered]
+        await settle()
+        await house.ready()
+        return house, ordered
+
+    house, ordered = asyncio.run(play())
+    assert ordered == [JOB] and house.state == "failed" and house.queue.get(JOB).attempts == 1
+    assert [message.job for message in house.ordered] == [JOB, NEXT] and len(house.workers) == 2
+
+
+def test_an_end_that_the_disk_does_not_take_is_told_once_it_is_written(tmp_path, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise BackendError("The backend cannot write its queue: disk is full.", "Free some space.")
+
+    async def play():
+        house = House(tmp_path)
+        await house.begin(JOB, NEXT)
+        with monkeypatch.context() as patched:
+            patched.setattr(house.queue, "set_state", full)
+            await house.say(messages.Done(job=JOB))
+            await house.later(3)
+            assert house.told == [] and house.state == "running" and len(house.ordered) == 1
+        await house.later(1)
+        return house
+
+    house = asyncio.run(play())
+    assert house.told == [messages.Done(job=JOB)] and house.state == "done"
+    assert [message.job for message in house.ordered] == [JOB, NEXT]
+
+
+def test_an_orderly_stop_does_not_count_as_an_attempt(tmp_path):
+    async def play():
+        house = House(tmp_path)
+        await house.begin(JOB)
+        await house.running.stop()
+        return house
+
+    house = asyncio.run(play())
+    assert house.state == "queued" and house.queue.get(JOB).attempts == 0 and house.queue.get(JOB).notes == []
+
+
+def test_a_backend_that_is_killed_twice_in_a_job_gives_it_up(tmp_path):
+    async def play():
+        house = House(tmp_path)
+        house.queue.add(JOB, GenerationRequest())
+        states = []
+        for _ in range(2):
+            house.queue.set_state(JOB, "running")
+            house.running.recover()
+            states.append(house.state)
+        return house, states
+
+    house, states = asyncio.run(play())
+    record = house.queue.get(JOB)
+    assert states == ["queued", "failed"] and record.failure.kind == "backend_died" and len(record.notes) == 1
