@@ -88,7 +88,9 @@ def judge(z: np.ndarray, what: str) -> tuple[np.ndarray, list[str]]:
     counts = known.reshape(len(z), -1).sum(axis=1)
     if not counts.all():
         where = f"Frame {int(np.argmin(counts)) + 1} of {what}" if len(z) > 1 else what
-        raise UsageError(f"{where} holds no depth: every value is 0, negative, infinite or no number.", "Give another file, or let a model estimate it.")
+        raise UsageError(
+            f"{where} holds no depth: every value is 0, negative, infinite or no number.", "Give another file, or let a model estimate it."
+        )
     notes = []
     if share := 1 - counts.sum() / known.size:
         notes.append(f"{_percent(share)} of {what} has no depth (holes, background or infinities) and is left out.")

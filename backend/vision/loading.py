@@ -44,9 +44,9 @@ def freed(model: nn.Module) -> Iterator[nn.Module]:
 def load(kind: type, place: Place) -> nn.Module:
     """The model in main memory, ready for inference."""
     config = weights.read_config(place, "")
-    if config.get("model_type") not in (kind.config_class.model_type, f"{kind.config_class.model_type}_video"):
-        found = config.get("model_type") or "it does not say which"
-        raise WeightsError(f"{place.hub or place.folder} is of another architecture: {found} instead of {kind.config_class.model_type}.", "Choose other weights.")
+    wanted, found = kind.config_class.model_type, config.get("model_type") or "it does not say which"
+    if found not in (wanted, f"{wanted}_video"):
+        raise WeightsError(f"{place.hub or place.folder} is of another architecture: {found} instead of {wanted}.", "Choose other weights.")
     weights.read_shapes(weights.weight_files(place, "", "model"), place)
     transformers_logging.disable_progress_bar()  # a worker tells of progress by its events
     what = f"The weights of {place.hub or place.folder}"

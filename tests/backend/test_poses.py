@@ -102,9 +102,9 @@ def test_noise_and_a_third_of_points_that_move_by_themselves():
 
 def test_points_with_unknown_depth_and_hidden_ones_do_not_count():
     xy, visible, z = seen_by(WALK, cloud())
-    z[0, :100], z[0, 100:150] = np.inf, -1
-    visible[:, 150:200], xy[:, 200:220] = False, np.nan
-    xy[1:, 150:200] += 500
+    z[0, :100], z[0, 100:300] = np.inf, -1
+    visible[:, 300:320], xy[:, 320:340] = False, np.nan
+    xy[1:, 300:320] += 500
     assert angle(camera_from_tracks(xy, visible, z, K), WALK) < 0.01
 
 
@@ -114,6 +114,26 @@ def test_each_frame_may_have_its_own_focal_length():
     cameras = np.stack([np.diag((f, f, 1)) @ K for f in zoom])
     zoomed = (xy * zoom[:, None, None]).astype(np.float32)
     assert angle(camera_from_tracks(zoomed, visible, z, cameras), WALK) < 0.01
+
+
+def test_a_leap_is_found():
+    """Further than a search from the pose before it would reach."""
+    poses = np.stack([np.eye(4), turn("z", 170) @ shift(0, 0, 1), turn("z", -40) @ turn("y", 20)])
+    xy, _, z = seen_by(poses, cloud())
+    found = camera_from_tracks(xy, np.ones(xy.shape[:2], bool), z, K)
+    assert angle(found, poses) < 0.05
+
+
+def test_a_small_plane_far_away_does_not_make_the_camera_jump():
+    """Two poses explain its picture about equally well, and noise decides between them."""
+    random = np.random.default_rng(5)
+    pixels = random.uniform((225, 145), (255, 175), (60, 2))
+    z = 20 + (pixels[:, 0] - 240) / 15
+    points = np.column_stack([(pixels - K[:2, 2]) / 400 * z[:, None], z])
+    poses = path(lambda t: turn("y", 2 * t))
+    xy, visible, depth = seen_by(poses, points)
+    xy += random.normal(0, 0.4, xy.shape).astype(np.float32)
+    assert angle(camera_from_tracks(xy, visible, depth, K), poses) < 15
 
 
 def test_frames_without_points_lie_between_their_neighbours():
