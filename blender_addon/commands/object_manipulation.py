@@ -1,4 +1,4 @@
-"""`das object-motion FILE.blend`: an object moves in the scene's first frame, by its matte and exact depth."""
+"""`das object-manipulation FILE.blend`: an object moves in the scene's first frame, by its matte and exact depth."""
 
 from __future__ import annotations
 
