@@ -20,18 +20,21 @@ from ...shared.report import Reporter
 from ..tasks.point_cloud import pixel_centres, project, unproject
 from ..tasks.point_raster import draw_points
 from ..tasks.source import usual_lens
+from ..tasks.take import OWN_PIXEL
 
 SIZE = (720, 480)
 SQUARE = (3, 3)
 REPEATS = 5
+PLAIN, AS_TASKS = "rectangles by PIL", "numpy, as tasks draw"
 Points = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def run(args: argparse.Namespace, reporter: Reporter) -> int:
     points = picture_points()
-    routes = {"rectangles by PIL": lambda: paint_with_pil(*points)} | {
+    routes = {PLAIN: lambda: paint_with_pil(*points)} | {
         name: lambda device=device: draw_points(*points, SIZE, SQUARE, device=device).picture for name, device in devices().items()
     }
+    routes[AS_TASKS] = lambda: draw_points(*points, SIZE, SQUARE, own=OWN_PIXEL).picture
     seconds: dict[str, list[float]] = {name: [] for name in routes}
     pictures = {}
     for turn in range(-1, REPEATS):  # the first turn warms up
@@ -39,21 +42,19 @@ def run(args: argparse.Namespace, reporter: Reporter) -> int:
             pictures[name], spent = _timed(draw)
             seconds[name] += [spent] if turn >= 0 else []
         reporter.progress("points", turn + 1, REPEATS)
-    plain = statistics.median(seconds["rectangles by PIL"])
-    reporter.result(f"{len(points[1]):,} points of {SQUARE[0]}x{SQUARE[1]} pixels, {SIZE[0]}x{SIZE[1]}: seconds a frame, median of {REPEATS}")
-    for name, times in seconds.items():
-        median = statistics.median(times)
-        same = bool((pictures[name] == pictures["rectangles by PIL"]).all())
-        reporter.result(
-            f"  {name:<20} {median:8.4f}   {plain / median:6.1f} x   {'the same pixels' if same else 'OTHER PIXELS'}",
-            route=name,
-            seconds=median,
-            ratio=plain / median,
-            same=same,
-        )
+    _tell(reporter, len(points[1]), {name: statistics.median(times) for name, times in seconds.items()}, pictures)
+    return 0
+
+
+def _tell(reporter: Reporter, count: int, medians: dict[str, float], pictures: dict[str, np.ndarray]) -> None:
+    reporter.result(f"{count:,} points of {SQUARE[0]}x{SQUARE[1]} pixels, {SIZE[0]}x{SIZE[1]}: seconds a frame, median of {REPEATS}")
+    for name, median in medians.items():
+        same = None if name == AS_TASKS else bool((pictures[name] == pictures[PLAIN]).all())
+        words = {True: "the same pixels", False: "OTHER PIXELS", None: "each point on top in its own pixel"}
+        ratio = medians[PLAIN] / median
+        reporter.result(f"  {name:<20} {median:8.4f}   {ratio:6.1f} x   {words[same]}", route=name, seconds=median, ratio=ratio, same=same)
     if importlib.util.find_spec("torch") is None:
         reporter.note("torch is not installed here: its routes need the model's environment.")
-    return 0
 
 
 def devices() -> dict[str, str | None]:

@@ -4,6 +4,9 @@ Nothing is sorted and no rectangle is drawn. A point's depth and its number beco
 for later points; each pixel keeps the greatest key of the points that fall into it; a rectangle's reach is a maximum
 over the neighbourhood; and the pixel takes what the point of its key has. The pixels are those of a painter's loop from
 far to near, at a cost that hardly depends on the rectangles' size.
+
+Drawn so plainly, a surface's pixels show their nearest neighbours: all colours lie a pixel beside their place. So a point
+may count as a little nearer in its own pixel (``own``), where it then is seen unless another surface covers it.
 """
 
 from __future__ import annotations
@@ -31,19 +34,20 @@ def draw_points(
     size: tuple[int, int],
     square: tuple[int, int] = (3, 3),
     *,
+    own: float = 0.0,
     device: str | None = None,
 ) -> Drawn:
     """Points at pixels ``xy`` f64 [N,2] and camera depths ``z`` [N] in a picture of ``size`` (width, height).
 
     A point colours the ``square`` (across, down; odd) of pixels around floor(x), floor(y), also where that pixel itself
     is off the picture. Depths compare in single precision, and of equally near points the later wins. Points at or
-    behind the camera, and those that are no numbers, are not drawn. ``colours`` [N,C] are u8 or f32. ``device`` is one
-    of torch's; without it NumPy and OpenCV draw.
+    behind the camera, and those that are no numbers, are not drawn. ``own`` is the share by which a point counts as nearer
+    in its own pixel. ``colours`` [N,C] are u8 or f32. ``device`` is one of torch's; without it NumPy and OpenCV draw.
     """
     if square[0] % 2 == 0 or square[1] % 2 == 0:
         raise ValueError(f"A square of {square[0]}x{square[1]} pixels has no middle.")
     nearest = _nearest_with_numpy if device is None else _nearest_with_torch
-    point = nearest(np.asarray(xy, np.float64), np.asarray(z, np.float32), size, square, device)
+    point = nearest(np.asarray(xy, np.float64), np.asarray(z, np.float32), size, square, np.float32(1 - own), device)
     valid = point >= 0
     if not valid.any():
         empty = np.zeros((*valid.shape, colours.shape[1]), colours.dtype)
@@ -53,8 +57,8 @@ def draw_points(
     return Drawn(picture, valid, depth)
 
 
-def _nearest_with_numpy(xy: np.ndarray, z: np.ndarray, size: tuple[int, int], square: tuple[int, int], device: None) -> np.ndarray:
-    """i64 [H,W]: the number of the point that each pixel shows, -1 where there is none."""
+def _nearest_with_numpy(xy: np.ndarray, z: np.ndarray, size: tuple[int, int], square: tuple[int, int], own: np.float32, device: None):
+    """i64 [H,W]: the number of the point that each pixel shows, -1 where there is none. ``own`` is a factor of z."""
     (width, height), (across, down) = size, square
     left, top = across // 2, down // 2  # a margin for points off the picture whose squares reach into it
     wide, high = width + 2 * left, height + 2 * top
@@ -62,27 +66,39 @@ def _nearest_with_numpy(xy: np.ndarray, z: np.ndarray, size: tuple[int, int], sq
     with np.errstate(invalid="ignore"):
         seen = np.flatnonzero((z > 0) & (z < np.inf) & (column >= 0) & (column < wide) & (row >= 0) & (row < high))
     pixel = (row[seen] * wide + column[seen]).astype(np.intp)
-    keys = (INFINITE - z[seen].view(np.int32).astype(np.int64)) << 32 | seen
-    greatest = np.zeros(high * wide)
-    np.maximum.at(greatest, pixel, keys.view(np.float64))  # positive doubles are in the order of their bits
-    reached = cv2.dilate(greatest.reshape(high, wide), np.ones((down, across), np.uint8))
+
+    def greatest(z: np.ndarray) -> np.ndarray:
+        keys = (INFINITE - z.view(np.int32).astype(np.int64)) << 32 | seen
+        found = np.zeros(high * wide)
+        np.maximum.at(found, pixel, keys.view(np.float64))  # positive doubles are in the order of their bits
+        return found.reshape(high, wide)
+
+    reached = cv2.dilate(greatest(z[seen]), np.ones((down, across), np.uint8))
+    if own != 1:
+        np.maximum(reached, greatest(z[seen] * own), out=reached)
     key = np.ascontiguousarray(reached[top : top + height, left : left + width]).view(np.int64)
     return np.where(key > 0, key & 0xFFFFFFFF, -1)
 
 
-def _nearest_with_torch(xy: np.ndarray, z: np.ndarray, size: tuple[int, int], square: tuple[int, int], device: str) -> np.ndarray:
+def _nearest_with_torch(xy: np.ndarray, z: np.ndarray, size: tuple[int, int], square: tuple[int, int], own: np.float32, device: str):
     """The same by torch on a device."""
     import torch
 
     (width, height), (across, down) = size, square
-    wide, high = width + across - 1, height + down - 1
+    left, top, wide, high = across // 2, down // 2, width + across - 1, height + down - 1
     places, z = torch.from_numpy(xy).to(device), torch.from_numpy(np.ascontiguousarray(z)).to(device)
-    column, row = places[:, 0].floor() + across // 2, places[:, 1].floor() + down // 2
+    column, row = places[:, 0].floor() + left, places[:, 1].floor() + top
     seen = ((z > 0) & (z < torch.inf) & (column >= 0) & (column < wide) & (row >= 0) & (row < high)).nonzero()[:, 0]
     pixel = (row[seen] * wide + column[seen]).long()
-    keys = (INFINITE - z[seen].view(torch.int32).long()) << 32 | seen
-    greatest = torch.zeros(high * wide, dtype=torch.float64, device=device)
-    greatest.scatter_reduce_(0, pixel, keys.view(torch.float64), "amax")
-    reached = torch.nn.functional.max_pool2d(greatest.view(1, 1, high, wide), (down, across), stride=1)
-    key = reached[0, 0].view(torch.int64)
+
+    def greatest(z: torch.Tensor) -> torch.Tensor:
+        keys = (INFINITE - z.view(torch.int32).long()) << 32 | seen
+        found = torch.zeros(high * wide, dtype=torch.float64, device=device)
+        return found.scatter_reduce_(0, pixel, keys.view(torch.float64), "amax").view(1, 1, high, wide)
+
+    reached = torch.nn.functional.max_pool2d(greatest(z[seen]), (down, across), stride=1)[0, 0]
+    if own != 1:
+        mine = greatest(z[seen] * float(own))[0, 0, top : top + height, left : left + width]
+        reached = torch.maximum(reached, mine)
+    key = reached.contiguous().view(torch.int64)
     return torch.where(key > 0, key & 0xFFFFFFFF, -1).cpu().numpy()

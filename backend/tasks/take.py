@@ -13,6 +13,7 @@ from .point_raster import draw_points
 from .progress import stop_if
 from .source import Source, estimated_depth
 
+OWN_PIXEL = 0.05  # neighbours on a surface that is not seen from its edge differ by less in depth
 Seen = tuple[np.ndarray, np.ndarray, np.ndarray]  # pixels [N,2], camera z [N], colours [N,3]
 
 
@@ -24,7 +25,7 @@ def draw_video(
     tracking, valid, depth = np.empty((*shape, 3), np.uint8), np.empty(shape, bool), np.empty(shape, np.float32)
     for frame in range(request.frames):
         stop_if(cancelled)
-        tracking[frame], valid[frame], depth[frame] = draw_points(*seen(frame), shape[:0:-1], square)
+        tracking[frame], valid[frame], depth[frame] = draw_points(*seen(frame), shape[:0:-1], square, own=OWN_PIXEL)
         yield Progress("draw", frame + 1, request.frames)
     return {"tracking": tracking, "valid": valid, "depth": depth}
 

@@ -60,7 +60,7 @@ def test_the_order_of_two_segments():
 
 def test_the_first_frame_has_the_colour_code_of_its_own_depth():
     """A floor: red and green by place, blue by distance to the camera, percentiles over what is visible."""
-    depth = np.broadcast_to(np.linspace(9, 3, HEIGHT, dtype=np.float32)[:, None], (HEIGHT, WIDTH)).copy()
+    depth = np.broadcast_to(np.linspace(6, 4, HEIGHT, dtype=np.float32)[:, None], (HEIGHT, WIDTH)).copy()
     depth[:10] = np.inf
     made = prepare(moved_by("trans 1 0 0"), still(depth))
     rows, columns = np.nonzero(np.isfinite(depth))
@@ -71,9 +71,8 @@ def test_the_first_frame_has_the_colour_code_of_its_own_depth():
     expected[rows, columns] = tracking.quantise(tracking.colour(rest, camera, tracking.depth_scale(rest, camera)))
     first = made.signals["tracking"][0]
     assert not first[:9].any() and not made.signals["valid"][0, :9].any()
-    # each point is 3x3, so a pixel shows the nearest of its neighbours: those below, and of them the last
-    assert (first[10:-1, 1:-1] == expected[11:, 2:]).all()
-    assert np.allclose(made.signals["depth"][0, 10:-1], depth[11:]) and np.isinf(made.signals["depth"][0, :9]).all()
+    assert (first[10:] == expected[10:]).all()  # each pixel shows its own point
+    assert np.allclose(made.signals["depth"][0, 10:], depth[10:]) and np.isinf(made.signals["depth"][0, :9]).all()
 
 
 def test_cameras_first_frame_and_report():

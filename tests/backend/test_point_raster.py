@@ -8,37 +8,41 @@ from diffusion_as_shader.backend.tasks.point_raster import draw_points
 SQUARES = [(1, 1), (3, 3), (5, 5), (7, 5), (5, 7), (1, 9)]
 
 
-def paint(xy, z, colours, size, square):
-    """From far to near, in numbers that Python counts itself: picture, valid, depth."""
+def paint(xy, z, colours, size, square, own=0.0):
+    """From far to near, in numbers that Python counts itself: picture, valid, depth. A point's own pixel is painted again
+    where the point counts as nearer."""
     width, height = size
     picture = np.zeros((height, width, colours.shape[1]), colours.dtype)
     depth = np.full((height, width), np.inf, np.float32)
     nearness = [np.float32(each) for each in z]
     drawn = [k for k in range(len(z)) if np.isfinite(xy[k]).all() and np.isfinite(nearness[k]) and nearness[k] > 0]
-    for point in sorted(drawn, key=lambda k: -nearness[k]):  # stable: of equals the later is drawn later
+    strokes = [(nearness[k], k, square[0] // 2, square[1] // 2) for k in drawn]
+    strokes += [(nearness[k] * np.float32(1 - own), k, 0, 0) for k in drawn] if own else []
+    for _, point, across, down in sorted(strokes, key=lambda stroke: (-stroke[0], stroke[1])):  # of equals the later on top
         column, row = int(np.floor(xy[point][0])), int(np.floor(xy[point][1]))
-        for y in range(row - square[1] // 2, row + square[1] // 2 + 1):
-            for x in range(column - square[0] // 2, column + square[0] // 2 + 1):
+        for y in range(row - down, row + down + 1):
+            for x in range(column - across, column + across + 1):
                 if 0 <= x < width and 0 <= y < height:
                     picture[y, x], depth[y, x] = colours[point], nearness[point]
     return picture, np.isfinite(depth), depth
 
 
-def assert_painted(xy, z, colours, size, square):
-    for drawn, painted in zip(draw_points(xy, z, colours, size, square), paint(xy, z, colours, size, square), strict=True):
+def assert_painted(xy, z, colours, size, square, own=0.0):
+    for drawn, painted in zip(draw_points(xy, z, colours, size, square, own=own), paint(xy, z, colours, size, square, own), strict=True):
         assert drawn.dtype == painted.dtype and drawn.shape == painted.shape
         assert (drawn == painted).all()
 
 
 @pytest.mark.parametrize("square", SQUARES)
-@pytest.mark.parametrize("seed", range(3))
-def test_any_points_as_the_painter_draws_them(square, seed):
+@pytest.mark.parametrize("own", [0.0, 0.2])
+@pytest.mark.parametrize("seed", range(2))
+def test_any_points_as_the_painter_draws_them(square, own, seed):
     """On and off the picture, before and behind the camera, and in front of each other."""
     random = np.random.default_rng(seed)
     size, count = (int(random.integers(8, 40)), int(random.integers(8, 30))), 400
     xy = random.uniform(-12, 12, (count, 2)) + random.uniform((0, 0), size, (count, 2))
     z = random.choice([random.uniform(-1, 6, count), np.geomspace(1e-30, 1e30, count)], axis=0)
-    assert_painted(xy, z, random.integers(0, 256, (count, 3), np.uint8), size, square)
+    assert_painted(xy, z, random.integers(0, 256, (count, 3), np.uint8), size, square, own)
 
 
 @pytest.mark.parametrize("square", SQUARES)
@@ -55,6 +59,19 @@ def test_depths_that_are_one_number_in_single_precision_are_equally_near():
     assert draw_points(xy, np.array([3.0, 3.0 + 1e-12]), colours, (9, 9)).picture[4, 4, 0] == 20
 
 
+def test_a_picture_s_own_points_give_the_picture_again():
+    """A slope: without ``own`` each pixel shows the nearest neighbour, with it itself; what is much nearer covers either way."""
+    rows, columns = np.indices((9, 9))
+    xy = np.stack([columns.ravel() + 0.5, rows.ravel() + 0.5], axis=1)
+    z = 5 - 0.02 * rows.ravel()
+    colours = np.arange(81, dtype=np.uint8)[:, None]
+    again = draw_points(xy, z, colours, (9, 9), own=0.03).picture[..., 0]
+    beside = draw_points(xy, z, colours, (9, 9)).picture[..., 0]
+    assert (again.ravel() == np.arange(81)).all() and (beside[:-1, :-1].ravel() == again[1:, 1:].ravel()).all()
+    z[40] = 2
+    assert (draw_points(xy, z, colours, (9, 9), own=0.03).picture[3:6, 3:6] == 40).all()
+
+
 def test_points_on_the_picture_s_borders():
     """A pixel is [i, i + 1): 0 is its first, the width is one too far; a square reaches in from outside."""
     edges = [-2.0, -1.5, -1.0, -1e-9, 0.0, 5.0, 9.999999, 10.0, 10.5, 11.0, 12.0]
@@ -63,6 +80,7 @@ def test_points_on_the_picture_s_borders():
     colours = np.arange(3 * len(xy), dtype=np.float32).reshape(-1, 3)
     for square in SQUARES:
         assert_painted(xy, z, colours, (10, 10), square)
+        assert_painted(xy, z, colours, (10, 10), square, own=0.5)
 
 
 def test_what_is_at_or_behind_the_camera_or_no_number_is_not_drawn():
