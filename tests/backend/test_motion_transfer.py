@@ -1,13 +1,15 @@
 """Motion transfer through the whole task, with tracks that are worked out by hand."""
 
 import importlib.util
+import threading
 
 import numpy as np
 import pytest
 from small_tasks import FRAMES, HEIGHT, REQUEST, WIDTH, K, picture, place, prepare, replaced
 
+from diffusion_as_shader.backend import tasks
 from diffusion_as_shader.backend.tasks.point_cloud import square_for
-from diffusion_as_shader.shared.errors import UsageError
+from diffusion_as_shader.shared.errors import Cancelled, UsageError
 from diffusion_as_shader.shared.task_settings import DepthSettings, MotionTransfer
 
 TRANSFER = replaced(REQUEST, task="motion_transfer", transfer=MotionTransfer(tracker="file"))
@@ -126,3 +128,51 @@ def test_squares_cover_alike_whatever_the_density():
         assert across % 2 == down % 2 == 1
         assert 0.4 < across * down * side * side / (720 * 480) < 0.65
     assert square_for(100_000, (96, 64)) == (1, 1)
+
+
+def panning() -> np.ndarray:
+    """A texture that goes right by two pixels a frame, u8 [T,H,W,3]."""
+    noise = np.random.default_rng(3).random((HEIGHT, WIDTH + 2 * FRAMES, 3))
+    smooth = sum(np.roll(noise, (down, right), (0, 1)) for down in range(-2, 3) for right in range(-2, 3)) / 25
+    levels = np.clip((smooth - 0.5) * 800 + 128, 0, 255).astype(np.uint8)
+    return np.stack([levels[:, 2 * (FRAMES - frame) : 2 * (FRAMES - frame) + WIDTH] for frame in range(FRAMES)])
+
+
+def tracked(**changes):
+    return replaced(TRANSFER, **({"transfer": MotionTransfer(tracker="dis", grid="12x8")} | changes))
+
+
+def flat(frames: np.ndarray) -> dict[str, np.ndarray]:
+    return {"source": frames, "source_depth": np.full(frames.shape[:3], 4, np.float32), "source_K": np.tile(K, (FRAMES, 1, 1))}
+
+
+def test_points_are_tracked_on_a_grid():
+    made = prepare(tracked(), flat(panning()))
+    assert made.phases == ["tracks", "draw"] and "96 points were tracked by dis" in made.notes
+    xy, visible = made.signals["tracks"], made.signals["track_visible"]
+    assert xy.shape == (FRAMES, 96, 2) and np.allclose(xy[0, 0], (4.5, 4.5))
+    error = np.abs(xy[4] - xy[0] - (8, 0)).max(axis=1)[visible[4]]
+    assert visible[4].mean() > 0.7 and (error < 1).mean() > 0.9
+
+
+def test_no_points_in_the_margins_of_a_padded_video():
+    video = panning()
+    video[:, :, :16] = video[:, :, 80:] = 0
+    made = prepare(tracked(fit="pad"), flat(video))
+    across = made.signals["tracks"][0, :, 0]
+    assert across.min() > 16 and across.max() < 80 and len(across) == 64
+
+
+def test_a_grid_that_is_none_and_a_cancel_while_tracking():
+    with pytest.raises(UsageError, match="'points.csv' is no grid"):
+        prepare(tracked(transfer=MotionTransfer(grid="points.csv")), flat(panning()))
+    with pytest.raises(Cancelled):
+        prepare(tracked(), flat(panning()), cancelled=lambda: True)
+
+
+def test_an_abandoned_task_stops_its_thread():
+    request, inputs = tracked(), flat(panning())
+    events = tasks.prepare(request, inputs, cancelled=lambda: False)
+    assert next(events).phase == "tracks"
+    events.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("tracks")]
