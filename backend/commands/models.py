@@ -114,11 +114,15 @@ def pull(args: argparse.Namespace, reporter: Reporter) -> int:
     offer = server.look(source, side.wants if side else None)
     terms = f"; {side.terms}" if side and side.terms else ""
     reporter.note(f"{offer.hub}: {_size(offer.size)}, licence {offer.licence}{terms}.")
-    folder = hub.in_hub_cache(offer)
+    folder = None if side and side.pickled else hub.in_hub_cache(offer)  # what is converted is written to
     if folder:
         reporter.note("It is in the cache of another Hugging Face program already, and is used from there.")
     else:
         folder = server.pull(offer, _megabytes("fetch MB", reporter))
+    if side and side.pickled:
+        from ..vision.conversion import convert
+
+        reporter.note(f"{side.pickled} is not of the safetensors format and was converted: {convert(side, folder)}.")
     reporter.result(str(folder), folder=str(folder), commit=offer.commit, licence=offer.licence, bytes=offer.size)
     return 0
 

@@ -31,7 +31,7 @@ COTRACKER = (
 class SideModel(msgspec.Struct, frozen=True, kw_only=True):
     """A line of the table. ``files``: a pattern of what is fetched. ``bytes`` of all that.
 
-    ``terms``: what a user should know of the licence before the download. ``packages`` are modules that must be importable, and
+    ``pickled`` is the file that pull converts to safetensors, where they publish no other. ``terms``: what a user should know of the licence before the download. ``packages`` are modules that must be importable, and
     ``installs`` says how where the model's environment does not have them.
     """
 
@@ -44,6 +44,7 @@ class SideModel(msgspec.Struct, frozen=True, kw_only=True):
     terms: str = ""
     revision: str = ""
     files: str = ONE_MODEL
+    pickled: str = ""
     packages: tuple[str, ...] = ()
     installs: str = ""
 
@@ -100,8 +101,8 @@ TABLE = (
         tasks="the same as depth_anything, sharper and slower",
         bytes=1310 * MB,
         licence="MIT",
-        # Published in torch's own format only; depth_moge.py opens it with the reader that makes nothing but tensors.
-        files=r"model\.pt|config\.json|model\.safetensors",
+        files=r"model\.pt",
+        pickled="model.pt",
         packages=("torch", "moge", "utils3d", "pipeline"),
     ),
     SideModel(
@@ -122,6 +123,7 @@ TABLE = (
         licence="CC-BY-NC-4.0",
         terms="weights and code are not for commercial use",
         files=r"scaled_offline\.pth",
+        pickled="scaled_offline.pth",
         packages=("torch", "cotracker"),
         installs=COTRACKER,
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -136,8 +135,7 @@ class MoGe:
 def load_moge(place: Place) -> tuple[nn.Module, bool]:
     """The network in main memory, and whether it knows metres.
 
-    From config.json and model.safetensors where a folder has them, else from model.pt, as it is published: torch's reader
-    is told to make nothing but tensors and plain values of it (``weights_only``), so that no program in it can run.
+    From config.json and model.safetensors, which `das models pull moge` makes of what is published (:mod:`conversion`).
     """
     from moge.model import import_model_class_by_version
 
@@ -156,15 +154,13 @@ def load_moge(place: Place) -> tuple[nn.Module, bool]:
 
 def _read_moge(place: Place) -> tuple[dict, dict[str, torch.Tensor]]:
     """Configuration and weights."""
-    file = place.folder / "model.pt"
+    if (place.folder / "model.pt").is_file() and not (place.folder / "model.safetensors").is_file():
+        raise WeightsError(f"{place.folder} holds MoGe as a pickle, which is not opened here.", "Run das models pull moge, which converts it.")
+    (safe,) = weights.weight_files(place, "", "model")
     try:
-        if (place.folder / "model.safetensors").is_file() or not file.is_file():
-            (safe,) = weights.weight_files(place, "", "model")
-            return weights.read_config(place, ""), load_file(safe)
-        stored = torch.load(file, map_location="cpu", weights_only=True)
-        return stored["model_config"], stored["model"]
-    except (RuntimeError, OSError, EOFError, KeyError, TypeError, pickle.UnpicklingError, SafetensorError) as error:
-        raise WeightsError(f"{file if file.is_file() else place.folder} cannot be read as MoGe's weights: {_line(error)}.", place.again) from error
+        return weights.read_config(place, ""), load_file(safe)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{safe} cannot be read as MoGe's weights: {_line(error)}.", place.again) from error
 
 
 def _side(size) -> int:

@@ -11,8 +11,8 @@ from diffusion_as_shader.backend.models.weights import Place, WeightsError, stay
 ROOMS = ("shared", "backend", "blender_addon", "install")
 RUN_PROGRAMS = {"exec", "eval", "compile", "__import__", "os.system", "os.popen", "runpy.run_path"}
 OPEN_PICKLES = {"pickle", "dill", "joblib", "marshal", "shelve"}
-# torch makes tensors and plain values of it and nothing else; MoGe's weights are published in no other form.
-RESTRICTED = {"backend/vision/depth_models.py"}
+# das models pull converts what is published in no other form; torch makes tensors and plain values of it and nothing else.
+RESTRICTED = {"backend/vision/conversion.py"}
 
 
 def calls(checkout: Path):

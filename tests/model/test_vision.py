@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -16,7 +17,8 @@ from tiny_vision import depth_anything  # noqa: E402
 
 from diffusion_as_shader.backend.models import weights  # noqa: E402
 from diffusion_as_shader.backend.models.weights import KeysError, WeightsError  # noqa: E402
-from diffusion_as_shader.backend.vision import depth_models, loading  # noqa: E402
+from diffusion_as_shader.backend.vision import catalogue, depth_models, loading  # noqa: E402
+from diffusion_as_shader.backend.vision.conversion import convert  # noqa: E402
 from diffusion_as_shader.backend.vision.depth import estimate_depth  # noqa: E402
 from diffusion_as_shader.backend.vision.masks import mask_from_click  # noqa: E402
 from diffusion_as_shader.shared.errors import Cancelled, UsageError  # noqa: E402
@@ -97,6 +99,7 @@ def write_moge(folder, config):
             head.output_blocks[-1].bias.copy_(torch.tensor(bias))
             head.output_blocks[-1].weight.mul_(0.1)
     torch.save({"model_config": config, "model": model.state_dict()}, folder / "model.pt")
+    convert(catalogue.known("moge"), folder)
     return folder
 
 
@@ -217,35 +220,47 @@ def test_moge_gives_depth_and_one_lens_for_all_frames(tmp_path, moge_config):
     assert depth.notes[0] == "Depth and lens are estimated by MoGe, depth in metres."
 
 
-def test_moge_from_safetensors_gives_the_same(tmp_path, moge_config):
-    import json
-
-    from safetensors.torch import save_file
-
-    first = estimate_depth(FRAMES[:1], settings(write_moge(tmp_path, moge_config), "moge"), device="cpu")
-    stored = torch.load(tmp_path / "model.pt", weights_only=True)
-    save_file(stored["model"], tmp_path / "model.safetensors")
-    (tmp_path / "config.json").write_text(json.dumps(moge_config))
-    (tmp_path / "model.pt").unlink()
-    assert np.array_equal(estimate_depth(FRAMES[:1], settings(tmp_path, "moge"), device="cpu").z, first.z)
+def test_moge_s_pickle_is_opened_by_pull_alone(tmp_path, moge_config):
+    write_moge(tmp_path, moge_config)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(WeightsError) as refused:
+        estimate_depth(FRAMES[:1], settings(tmp_path, "moge"), device="cpu")
+    assert "pickle" in refused.value.message and "das models pull moge" in refused.value.fix
 
 
-def test_what_is_wrong_with_moge_s_file_is_told(tmp_path, moge_config):
+def test_a_pickle_that_holds_a_program_is_not_converted(tmp_path, moge_config, capsys):
     class Program:
         def __reduce__(self):
             return print, ("this must not run",)
 
     file = tmp_path / "model.pt"
-    for content in ({"model_config": moge_config, "model": Program()}, {"model": {}}, [1]):
+    for content in ({"model_config": moge_config, "model": Program()}, {"model": {}}, {"model": {"a": "text"}}, [1]):
         torch.save(content, file)
-        with pytest.raises(WeightsError, match="cannot be read as MoGe's weights"):
-            estimate_depth(FRAMES[:1], settings(tmp_path, "moge"), device="cpu")
-    write_moge(tmp_path, moge_config)
+        with pytest.raises(WeightsError, match="cannot be read as weights"):
+            convert(catalogue.known("moge"), tmp_path)
+    torch.save({"model": {"a": torch.zeros(2000)}}, file)
     file.write_bytes(file.read_bytes()[:5000])
-    with pytest.raises(WeightsError, match="cannot be read as MoGe's weights"):
-        estimate_depth(FRAMES[:1], settings(tmp_path, "moge"), device="cpu")
-    torch.save({"model_config": moge_config, "model": {"neck.other": torch.zeros(1)}}, file)
+    with pytest.raises(WeightsError, match="cannot be read as weights"):
+        convert(catalogue.known("moge"), tmp_path)
+    assert "must not run" not in capsys.readouterr().out
+    assert [one.name for one in tmp_path.iterdir()] == ["model.pt"]
+
+
+def test_what_is_converted_keeps_names_and_values(tmp_path):
+    state = {"fnet.weight": torch.randn(3, 4), "shared": torch.randn(4, 4).T}
+    torch.save(state, tmp_path / "scaled_offline.pth")
+    made = convert(catalogue.known("cotracker"), tmp_path)
+    assert convert(catalogue.known("cotracker"), tmp_path) == made, "a second pull changes nothing"
+    assert {name: value.tolist() for name, value in load_file(made).items()} == {name: value.tolist() for name, value in state.items()}
+
+
+def test_weights_that_are_not_moge_s_are_told(tmp_path, moge_config):
+    write_moge(tmp_path, moge_config)
+    save_file({"neck.other": torch.zeros(1)}, tmp_path / "model.safetensors")
     with pytest.raises(KeysError, match="missing"):
+        estimate_depth(FRAMES[:1], settings(tmp_path, "moge"), device="cpu")
+    (tmp_path / "model.safetensors").write_bytes(b"no safetensors at all")
+    with pytest.raises(WeightsError):
         estimate_depth(FRAMES[:1], settings(tmp_path, "moge"), device="cpu")
 
 
