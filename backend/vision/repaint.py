@@ -8,18 +8,20 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
 from ...shared.alignment import Alignment, align
-from ...shared.errors import Cancelled, GenerationError, UsageError
+from ...shared.errors import GenerationError, UsageError
 from ...shared.request import GenerationRequest
 from ...shared.thresholds import MATCH, OFFSET
 from ..engines import Progress, Report
 from ..models import weights
 from ..models.weights import Place
+from ..tasks.progress import stop_if, told
 from . import catalogue
 from .control_picture import Canvas, canvas_for, near_is_white
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..models.plans import Plan
-    from .painters import Painter
+    from .painters import Painter, Work
 
 SEEDS = 2**32
 
@@ -125,7 +127,7 @@ class _Job:
 
         words = yield from self._words(plan, cancelled)
         yield Progress("load", 0, 1)
-        _stop_if(cancelled)
+        stop_if(cancelled)
         pipeline = self._painter.pipeline(plan, from_noise=self._request.repaint.strength == 1)
         pipeline.set_progress_bar_config(disable=True)
         words = {name: one.to(plan.device) for name, one in words.items()}
@@ -142,7 +144,7 @@ class _Job:
         from ..models import placement
 
         yield Progress("prompt", 0, 1)
-        _stop_if(cancelled)
+        stop_if(cancelled)
         device = placement.text_device(plan, self._painter.sizes().text * plan.dtype.itemsize)
         words, notes = self._painter.embed(self._request, plan.dtype, device)
         placement.give_back_memory()
@@ -153,24 +155,27 @@ class _Job:
     def _picture_of(self, seed: int, pipeline, words: dict[str, torch.Tensor], cancelled: Callable[[], bool]) -> Iterator[Event]:
         """Phase ``repaint``, which counts the steps of all candidates; the picture u8 [H,W,3]."""
         from .painters import Work
-        from .stepping import stepwise
 
-        settings, painter = self._request.repaint, self._painter
-        work = Work(self._picture, self._depth, settings.strength, settings.steps or painter.steps, seed)
-
-        def paint(told: Callable[[Progress], None]) -> np.ndarray:
-            def after_step(pipe, index: int, time, tensors: dict) -> dict:
-                steps = pipe.num_timesteps
-                told(Progress("repaint", self._made * steps + index + 1, steps * settings.candidates))
-                return tensors
-
-            return painter.call(pipeline, work, words, callback_on_step_end=after_step)
-
-        with closing(stepwise(paint, painter.networks(pipeline), cancelled)) as steps:
+        settings = self._request.repaint
+        work = Work(self._picture, self._depth, settings.strength, settings.steps or self._painter.steps, seed)
+        # No closure, whose cells an error's frames would hold: what is bound here is cleared with them.
+        with closing(told("repaint", partial(self._call, pipeline, work, words), cancelled)) as steps:
             painted = yield from steps
         if not np.isfinite(painted).all():
-            raise GenerationError(f"{painter.title} made a picture that is not finite.", "Report this with the log, and try another seed or --plan cpu.")
+            raise GenerationError(f"{self._painter.title} made a picture that is not finite.", "Report this with the log, and try another seed or --plan cpu.")
         return self._canvas.cut(painted)
+
+    def _call(
+        self, pipeline, work: Work, words: dict[str, torch.Tensor], progress: Callable[[int, int], None], left: Callable[[], bool]
+    ) -> np.ndarray:
+        from .leaving import between_blocks
+
+        def after_step(pipe, index: int, time, tensors: dict) -> dict:
+            progress(self._made * pipe.num_timesteps + index + 1, self._request.repaint.candidates * pipe.num_timesteps)
+            return tensors
+
+        with between_blocks(self._painter.networks(pipeline), left):
+            return self._painter.call(pipeline, work, words, callback_on_step_end=after_step)
 
     def _report(self, plan: Plan, needed: str) -> Report:
         painter, (width, height) = self._painter, self._canvas.size
@@ -204,8 +209,3 @@ def _verdict(found: Alignment) -> str:
     if OFFSET.severity(found.offset):
         return f"is shifted by {found.offset:.1f} pixels against the tracking video (match {found.best:.2f}): choose another."
     return f"lines up with the tracking video (match {found.best:.2f})."
-
-
-def _stop_if(cancelled: Callable[[], bool]) -> None:
-    if cancelled():
-        raise Cancelled("The generation was cancelled.")
