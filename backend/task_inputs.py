@@ -14,10 +14,10 @@ from ..shared.camera_motion import motion
 from ..shared.errors import UsageError
 from ..shared.motion_file import read_motion
 from ..shared.request import GenerationRequest, check
+from ..shared.track_files import read_tracks
 from .images import ImageioImages
 from .vision.depth import read_depth
 from .vision.masks import read_mask
-from .vision.tracks import read_tracks
 from .vision.video import Clip, read_clip
 from .vision.window import Window
 

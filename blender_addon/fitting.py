@@ -16,8 +16,7 @@ def fit_picture(picture: np.ndarray, width: int, height: int, fit: Fit) -> np.nd
     rows, columns, channels = picture.shape
     if (columns, rows) == (width, height):
         return picture
-    choose = max if fit == "crop" else min
-    scale = choose(width / columns, height / rows)
+    scale = window_scale((columns, rows), (width, height), fit)
     down, across = _weights(rows, height, scale), _weights(columns, width, scale)
     tall = (down @ picture.reshape(rows, -1).astype(np.float32)).reshape(height, columns, channels)
     return np.rint(np.clip(across @ tall, 0, 255)).astype(np.uint8)
@@ -26,6 +25,16 @@ def fit_picture(picture: np.ndarray, width: int, height: int, fit: Fit) -> np.nd
 def fit_mask(mask: np.ndarray, width: int, height: int, fit: Fit) -> np.ndarray:
     """bool [height,width] of bool [H,W], through the same window as :func:`fit_picture`."""
     return fit_picture(mask[..., None].astype(np.uint8) * 255, width, height, fit)[..., 0] > 127
+
+
+def fit_points(points: np.ndarray, source: tuple[int, int], size: tuple[int, int], fit: Fit) -> np.ndarray:
+    """Pixels [...,2] of a picture of ``source`` (width, height) as pixels of its window of ``size``."""
+    return (points - np.array(source) / 2) * window_scale(source, size, fit) + np.array(size) / 2
+
+
+def window_scale(source: tuple[int, int], size: tuple[int, int], fit: Fit) -> float:
+    """Window pixels a source pixel."""
+    return (max if fit == "crop" else min)(size[0] / source[0], size[1] / source[1])
 
 
 def _weights(source: int, size: int, scale: float) -> np.ndarray:

@@ -38,6 +38,16 @@ class Extent(NamedTuple):
     fps: float
 
 
+class Footage(msgspec.Struct):
+    """``frames`` u8 [S,H,W,3] in the request's window; S is 1 for a single picture. ``size`` is the (width, height) that
+    the video has itself; of its ``count`` frames the ``numbers`` i64 [S], from 0, were taken."""
+
+    frames: np.ndarray
+    size: tuple[int, int]
+    numbers: np.ndarray
+    count: int
+
+
 def find_source_strip(scene: bpy.types.Scene, name: str) -> tuple[bpy.types.Scene, bpy.types.Strip]:
     """The strip of that name, in this scene or else in another, and its scene; UsageError where none has pictures."""
     for each in (scene, *bpy.data.scenes):
@@ -97,8 +107,8 @@ def strip_frames(
     request: GenerationRequest,
     progress: Progress = lambda done, total: None,
     cancelled: IsCancelled = lambda: False,
-) -> np.ndarray:
-    """u8 [S,H,W,3] in the request's window: the timeline frame nearest to each sampled one; S is 1 for a single picture.
+) -> Footage:
+    """Of the strip's frames those nearest to the sampled ones.
 
     Image and movie strips are read at their own size, without the transform that lays them out; all others as the scene
     shows them. SceneError where Blender is rendering, Cancelled where ``cancelled()`` says so.
@@ -107,7 +117,7 @@ def strip_frames(
     wanted = np.clip(np.rint(sample_frames(request.start, request.end, request.frames)), extent.start, extent.end).astype(int)
     if _is_still(strip):
         wanted = wanted[:1]
-    pictures = np.empty((len(wanted), request.height, request.width, 3), np.uint8)
+    frames = np.empty((len(wanted), request.height, request.width, 3), np.uint8)
     with RenderCopy(scene) as copy, tempfile.TemporaryDirectory() as folder:
         _show_alone(copy.scene, strip.name)
         for index, frame in enumerate(wanted):
@@ -115,9 +125,10 @@ def strip_frames(
                 raise Cancelled("Reading the video was cancelled.")
             repeats = index and frame == wanted[index - 1]
             picture = picture if repeats else _rendered(copy, int(frame), Path(folder) / "frame.png")
-            pictures[index] = fit_picture(picture, request.width, request.height, request.fit)
+            frames[index] = fit_picture(picture, request.width, request.height, request.fit)
             progress(index + 1, len(wanted))
-    return pictures
+    numbers = wanted - int(extent.start)
+    return Footage(frames, picture.shape[1::-1], numbers, int(extent.end - extent.start) + 1)
 
 
 def movie_frames(
@@ -125,7 +136,7 @@ def movie_frames(
     request: GenerationRequest,
     progress: Progress = lambda done, total: None,
     cancelled: IsCancelled = lambda: False,
-) -> np.ndarray:
+) -> Footage:
     """As :func:`strip_frames`, of a movie file, whose frames count from 1."""
     with _movie_scene(file) as scene:
         return strip_frames(scene, scene.sequence_editor.strips[0], request, progress, cancelled)

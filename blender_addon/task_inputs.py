@@ -18,12 +18,13 @@ from ..shared.camera_motion import motion
 from ..shared.errors import SceneError, UsageError
 from ..shared.motion_file import read_motion
 from ..shared.request import GenerationRequest
+from ..shared.track_files import read_tracks
 from .camera_path import CameraTrack, read_cameras
 from .capture.first_frame import first_frame
 from .capture.signals import nothing_seen
 from .capture.still import Still, matte, read_still
-from .fitting import fit_mask, fit_picture
-from .footage import STRIP, find_source_strip, is_movie, movie_frames, strip_frames
+from .fitting import fit_mask, fit_picture, fit_points
+from .footage import STRIP, Footage, find_source_strip, is_movie, movie_frames, strip_frames
 from .images import BlenderImages
 
 MASK_THRESHOLD = 127
@@ -171,17 +172,36 @@ class TaskInputs:
             self._tell("first frame", 0, 1)
             self.arrays["source"] = first_frame(self._scene, request, self._images)[None]
             return
-        self.arrays["source"] = self._footage(request.source)
+        footage = self._footage(request.source)
+        self.arrays["source"] = footage.frames
+        if request.task == "motion_transfer" and request.transfer.tracker == "file":
+            self._tracks(footage)
         if request.first_frame.source == "file":
             self.arrays["first_frame"] = self._fitted(self._images.read(Path(request.first_frame.path)))
 
-    def _footage(self, source: str) -> np.ndarray:
+    def _footage(self, source: str) -> Footage:
         telling = (lambda done, total: self._tell("video", done, total)), self._cancelled
         if source.startswith(STRIP):
             return strip_frames(*find_source_strip(self._scene, source.removeprefix(STRIP)), self._request, *telling)
         if is_movie(Path(source)):
             return movie_frames(Path(source), self._request, *telling)
-        return self._fitted(self._file)[None]
+        return Footage(self._fitted(self._file)[None], self._file.shape[1::-1], np.zeros(1, int), 1)
+
+    def _tracks(self, footage: Footage) -> None:
+        """Tracks of the video's own frames and pixels, or of as many frames as are made."""
+        request, file = self._request, Path(self._request.transfer.tracks)
+        tracks = read_tracks(file)
+        if len(tracks.xy) not in (footage.count, request.frames):
+            raise UsageError(
+                f"The tracks {file} have {len(tracks.xy)} frames, the video has {footage.count}.",
+                f"Give tracks of {footage.count} frames, or of the {request.frames} that are made.",
+            )
+        numbers = footage.numbers if len(tracks.xy) == footage.count else np.arange(request.frames)
+        window = (request.width, request.height)
+        self.arrays["tracks"] = fit_points(tracks.xy[numbers], footage.size, window, request.fit).astype(np.float32)
+        self.arrays["track_visible"] = tracks.visible[numbers]
+        if tracks.depth is not None:
+            self.arrays["track_depth"] = tracks.depth[numbers]
 
     def _fitted(self, picture: np.ndarray) -> np.ndarray:
         return fit_picture(picture, self._request.width, self._request.height, self._request.fit)

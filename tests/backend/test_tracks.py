@@ -6,8 +6,9 @@ import pytest
 
 cv2 = pytest.importorskip("cv2")
 
-from diffusion_as_shader.backend.vision.tracks import Tracks, read_tracks, score, track, write_tracks  # noqa: E402
+from diffusion_as_shader.backend.vision.tracks import score, track  # noqa: E402
 from diffusion_as_shader.shared.errors import Cancelled, UsageError  # noqa: E402
+from diffusion_as_shader.shared.track_files import Tracks, read_tracks, write_tracks  # noqa: E402
 
 SIZE = (160, 112)
 METHODS = ("dis", "lucas_kanade")

@@ -57,9 +57,11 @@ def test_an_image_strip_is_exact(scene, files, pictures):
     strip.transform.scale_x, strip.colorspace_settings.name = 3, "AgX Base sRGB"
     before = snapshot()
     assert find_source_strip(scene, "clip") == (scene, strip) and strip_extent(scene, strip) == (5, 16, 24)
-    assert np.array_equal(strip_frames(scene, strip, REQUEST), pictures[SHOWN])
+    shown = strip_frames(scene, strip, REQUEST)
+    assert np.array_equal(shown.frames, pictures[SHOWN])
+    assert (shown.size, shown.count, list(shown.numbers)) == ((96, 64), 12, SHOWN)
     assert snapshot() == before and not colour.mute
-    assert np.array_equal(strip_frames(scene, image_strip(scene, files[2:3], "one", 7), REQUEST), pictures[2:3]), "one picture, once"
+    assert np.array_equal(strip_frames(scene, image_strip(scene, files[2:3], "one", 7), REQUEST).frames, pictures[2:3]), "one picture, once"
 
 
 def test_a_movie_file_and_a_movie_strip_are_exact(scene, files, pictures, tmp_path):
@@ -67,10 +69,10 @@ def test_a_movie_file_and_a_movie_strip_are_exact(scene, files, pictures, tmp_pa
     extent = movie_extent(tmp_path / "clip.mkv")
     assert extent == (1, 12, pytest.approx(30))
     own = msgspec.structs.replace(REQUEST, start=extent.start, end=extent.end)
-    assert np.array_equal(movie_frames(tmp_path / "clip.mkv", own), pictures[SHOWN])
+    assert np.array_equal(movie_frames(tmp_path / "clip.mkv", own).frames, pictures[SHOWN])
     scene.render.fps = 30
     strip = scene.sequence_editor.strips.new_movie(name="movie", filepath=str(tmp_path / "clip.mkv"), channel=1, frame_start=5)
-    assert np.array_equal(strip_frames(scene, strip, REQUEST), pictures[SHOWN])
+    assert np.array_equal(strip_frames(scene, strip, REQUEST).frames, pictures[SHOWN])
     assert [each.name for each in bpy.data.scenes] == ["Scene"] and not bpy.data.images
 
 
@@ -81,7 +83,7 @@ def test_an_effect_is_as_the_scene_shows_it(scene, files, pictures):
         name="cross", type="CROSS", channel=4, frame_start=5, input1=first, input2=second,
         **({"frame_end": 17} if bpy.app.version < (5, 0) else {"length": 12}),
     )  # fmt: skip
-    shown = strip_frames(scene, cross, REQUEST).astype(int)
+    shown = strip_frames(scene, cross, REQUEST).frames.astype(int)
     assert np.abs(shown[0] - pictures[0]).max() <= 1
     assert np.abs(shown[-1] - pictures[0]).mean() < np.abs(shown[-1] - pictures[-1]).mean()
 

@@ -23,7 +23,7 @@ from .drawing import grown
 from .scenes import REQUEST, moving_cube
 
 SECONDS = 120
-NEAR = 6  # levels; points are drawn as squares of 3 pixels, and a pixel of 64 is 4 levels
+NEAR = 3  # levels
 IMAGES = BlenderImages()
 CAMERA = msgspec.structs.replace(REQUEST, task="camera_control")
 OBJECT = msgspec.structs.replace(
