@@ -22,7 +22,7 @@ if not __package__:  # run as a script: its siblings are the package `install` o
 from .environments import MODEL, PLANS, LeftOut, Made, Plan, make_environments  # noqa: E402
 from .errors import InstallError  # noqa: E402
 from .steps import clean_environment, say, stop  # noqa: E402
-from .tests import run_tests  # noqa: E402
+from .tests import run_soak, run_tests  # noqa: E402
 
 INTERRUPTED = 130
 
@@ -68,7 +68,8 @@ def parser() -> argparse.ArgumentParser:
     test = commands.add_parser("test", parents=[blender], help="all tests, in every environment")
     test.add_argument("--jobs", type=int, default=1, metavar="N", help="environments tested at once (default: 1)")
     test.add_argument("--without-model", action="store_true", help="leave out the model's environment and its tests")
-    test.add_argument("pytest", nargs="*", metavar="ARGUMENT", help="for pytest, after --")
+    test.add_argument("--soak", action="store_true", help="the backend under load and abuse instead, about half an hour (docs/reliability.md)")
+    test.add_argument("arguments", nargs="*", metavar="ARGUMENT", help="for pytest, or for the soak, after --")
     test.set_defaults(run=run_test)
     return whole
 
@@ -121,10 +122,13 @@ def demo_in(blender: Made, args: argparse.Namespace) -> int:
 
 
 def run_test(args: argparse.Namespace) -> int:
-    """All tests in all environments; 0 only if all passed."""
+    """All tests in all environments, or the soak in the backend's; 0 only if all passed."""
+    if args.soak:
+        (backend,), _ = make_environments(ROOT, [plan for plan in PLANS if plan.name == "backend"], test=True)
+        return run_soak(ROOT, backend, args.arguments)
     made, left_out = make_environments(ROOT, plans(args, model=not args.without_model), test=True)
     tell(left_out)
-    return run_tests(ROOT, made, args.pytest, args.jobs)
+    return run_tests(ROOT, made, args.arguments, args.jobs)
 
 
 def tell(left_out: list[LeftOut]) -> None:

@@ -111,3 +111,13 @@ def run_tests(root: Path, made: Sequence[Made], arguments: Sequence[str], jobs: 
     say(f"\n{len(made)} environments tested in {minutes} min {seconds} s")
     say(str(total))
     return 1 if total.failed or not total.passed else 0
+
+
+def run_soak(root: Path, one: Made, arguments: Sequence[str]) -> int:
+    """tests/soak in one environment, its output straight to the terminal; its exit code. Each of its parts has a bound of its own."""
+    command = [str(one.python), "-m", "soak", *arguments]
+    child = subprocess.Popen(command, cwd=root / "tests", env=clean_environment(), stdin=subprocess.DEVNULL)
+    try:
+        return child.wait()
+    finally:
+        stop(child)

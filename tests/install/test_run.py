@@ -43,6 +43,21 @@ def test_who_gets_the_models_environment(monkeypatch, words, stands, wanted):
     assert [plan.name for plan in asked] == ["backend", *(["model"] if wanted else []), "blender-5.2"]
 
 
+def test_the_soak_needs_the_backends_environment_only(monkeypatch):
+    asked, told = [], []
+    monkeypatch.setattr(script, "make_environments", lambda root, plans, test: asked.extend(plans) or (HERE[:1], []))
+    monkeypatch.setattr(script, "run_soak", lambda root, one, arguments: told.append((one, arguments)) or 3)
+    assert script.main(["test", "--soak", "--", "jobs", "--seed", "5"]) == 3
+    assert [plan.name for plan in asked] == ["backend"]
+    assert told == [(HERE[0], ["jobs", "--seed", "5"])]
+
+
+def test_the_soak_is_run_in_the_tests_folder(tmp_path):
+    (tmp_path / "tests" / "soak").mkdir(parents=True)
+    (tmp_path / "tests" / "soak" / "__main__.py").write_text("import sys; sys.exit(int(sys.argv[1]))")
+    assert rooms.run_soak(tmp_path, HERE[0], ["7"]) == 7
+
+
 def test_the_models_environment_runs_its_own_tests():
     assert rooms.room_to_test(Made("model", "backend", Path(sys.executable), None)) == "model"
     assert rooms.room_to_test(HERE[0]) == "backend"

@@ -21,22 +21,28 @@ from .backend import environment
 from .options import Broken, Options
 
 # Part -> its bound in seconds, generous for a slow machine.
-PARTS = {"jobs": 900}
+PARTS = {"fuzz": 900, "jobs": 900, "disk": 600, "clock": 600, "readers": 300, "payload": 300}
 
 
 def main(argv: list[str]) -> int:
     """Run the parts that are named, or all; 1 where one is broken."""
+    signal.signal(signal.SIGTERM, interrupt)
     parser = argparse.ArgumentParser(prog="soak", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of {', '.join(PARTS)} (default: all)")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     for field in msgspec.structs.fields(Options):
-        parser.add_argument(f"--{field.name}", type=field.type if callable(field.type) else float, default=field.default)
+        parser.add_argument(f"--{field.name}", type=field.type, default=field.default)
     args = vars(parser.parse_args(argv))
     parts, inside = args.pop("parts") or list(PARTS), args.pop("inside")
     if unknown := set(parts) - set(PARTS):
         parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     options = Options(**args)
     return run_here(parts[0], options) if inside else run_all(parts, options)
+
+
+def interrupt(signum: int, frame: object) -> None:
+    """SIGTERM ends like Ctrl-C: what was started first."""
+    raise KeyboardInterrupt
 
 
 def run_all(parts: list[str], options: Options) -> int:
@@ -81,15 +87,20 @@ def run_here(part: str, options: Options) -> int:
     """One part; its figures, or what is broken and where it lies."""
     folder = home.home()
     try:
-        figures = importlib.import_module(f".{part}", __package__).run(options, folder)
+        for figure in importlib.import_module(f".{part}", __package__).run(options, folder):
+            print(f"  {figure}", flush=True)
     except Broken as error:
         print(*error.sentences, f"What is left of it lies in {folder}.", f"Again: --seed={options.seed} --jobs={options.jobs} --clients={options.clients} {part}", sep="\n", flush=True)
         return 1
-    for figure in figures:
-        print(f"  {figure}", flush=True)
+    except BaseException:
+        print(f"What is left of it lies in {folder}.", flush=True)
+        raise
     shutil.rmtree(folder, ignore_errors=True)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -7,35 +7,45 @@ from collections import Counter, defaultdict
 from contextlib import closing
 from pathlib import Path
 
-from diffusion_as_shader.backend.jobs import MAX_ATTEMPTS
+from diffusion_as_shader.backend.running import MAX_ATTEMPTS
 from diffusion_as_shader.backend.queue import Queue
 from diffusion_as_shader.shared.messages import FINAL_STATES
 
+from .backend import ENGINE
 from .engine import expected, made_file
 from .journal import Ledger
 from .plan import JobPlan, Plan
-from .player import hash_of
+from .player import JOBS_AT_ONCE, hash_of
+from .processes import files_below
 
 HISTORY = """
 CREATE TABLE IF NOT EXISTS history (number INTEGER PRIMARY KEY, job TEXT, old TEXT, new TEXT);
 CREATE TRIGGER IF NOT EXISTS remember AFTER UPDATE OF state ON jobs
 BEGIN INSERT INTO history (job, old, new) VALUES (new.id, old.state, new.state); END;
 """
-DEATHS = ("worker_died", "backend_died")
+DEATHS = ("worker_died", "backend_died", "hung")
 
 
 def remember_history(spool: Path) -> None:
     """Make the queue's file remember each change of state, in the transaction that makes it."""
     spool.mkdir(parents=True, exist_ok=True)
     Queue(spool / "queue.sqlite").close()
+    change(spool, HISTORY)
+
+
+def change(spool: Path, statements: str) -> None:
+    """Change the queue's file from outside."""
     with closing(sqlite3.connect(spool / "queue.sqlite")) as base:
-        base.executescript(HISTORY)
+        base.executescript(statements)
 
 
 class Audit:
-    """``broken`` holds a sentence for each promise that was not kept; ``figures`` what is worth telling."""
+    """``broken`` holds a sentence for each promise that was not kept; ``figures`` what is worth telling.
 
-    def __init__(self, plan: Plan, ledgers: list[Ledger], home: Path, log: str):
+    ``losses`` is how often a client's last words may have been lost: it, or the server, was killed, or it left.
+    """
+
+    def __init__(self, plan: Plan, ledgers: list[Ledger], home: Path, log: str, losses: int):
         self.broken: list[str] = []
         self.figures: list[str] = []
         self._home = home
@@ -46,9 +56,11 @@ class Audit:
             self._changes = defaultdict(list)
             for job, new in base.execute("SELECT job, new FROM history ORDER BY number"):
                 self._changes[job].append(new)
+        self.tried_again = [job for job, (_, attempts) in self._rows.items() if attempts > 1]
+        self._made = Counter(made_file(home).read_text().splitlines())
         for job, plan in self._plans.items():
             self._check_job(plan, self._ledgers[job])
-        self._check_spool()
+        self._check_spool(losses)
         self._check_log(log)
         self._count()
 
@@ -63,6 +75,7 @@ class Audit:
         self._hold(attempts <= MAX_ATTEMPTS, plan, f"was tried {attempts} times")
         self._check_state(plan, ledger, state, attempts, said[-1] if said else "")
         self._check_frames(plan, ledger, state)
+        self._check_resumed(plan, attempts)
 
     def _check_state(self, plan: JobPlan, ledger: Ledger, state: str, attempts: int, said: str) -> None:
         """Done, but for who cancelled it, what is wrong with it, or having been killed as often as it may be."""
@@ -85,12 +98,17 @@ class Audit:
         missing = sorted(set(range(plan.frames)) - set(ledger.frames[plan.job]))
         self._hold(state != "done" or not missing, plan, f"is done without its frames {missing}")
 
-    def _check_spool(self) -> None:
-        """A done job, whose client has all of it, leaves nothing."""
-        for job, (state, _) in self._rows.items():
-            left = [file for file in (self._home / "spool" / job).rglob("*") if file.is_file()]
-            if state == "done" and left:
-                self.broken.append(f"The done job {job} leaves {len(left)} files, as {left[0].name}.")
+    def _check_resumed(self, plan: JobPlan, attempts: int) -> None:
+        """An engine that resumes makes no frame again but the one at hand when it was killed."""
+        again = [line for line, count in self._made.items() if count > 1 and line.startswith(f"{plan.seed} ")]
+        allowed = max(0, len([new for new in self._changes[plan.job] if new == "running"]) - 1)
+        self._hold(plan.engine != ENGINE or len(again) <= allowed, plan, f"was made again in part: {len(again)} frames")
+
+    def _check_spool(self, losses: int) -> None:
+        """A done job, whose client has all of it, leaves nothing, but where what the client said last was lost."""
+        self._left = [job for job, (state, _) in self._rows.items() if state == "done" and files_below(self._home / "spool" / job)]
+        if len(self._left) > JOBS_AT_ONCE * losses:
+            self.broken.append(f"The done jobs {', '.join(self._left)} leave files in the spool.")
 
     def _check_log(self, log: str) -> None:
         """No traceback but that of the engine which is torn on purpose."""
@@ -101,13 +119,13 @@ class Audit:
     def _count(self) -> None:
         states = Counter(state for state, _ in self._rows.values())
         again = sum(len(ledger.again) for ledger in set(self._ledgers.values()))
-        tried = sum(attempts > 1 for _, attempts in self._rows.values())
         frames = sum(plan.frames for job, plan in self._plans.items() if self._rows.get(job, [""])[0] == "done")
-        made = Counter(made_file(self._home).read_text().splitlines())
+        made = self._made
         self.figures = [
             f"{len(self._plans)} jobs: " + ", ".join(f"{count} {state}" for state, count in sorted(states.items())),
-            f"{frames} frames of done jobs, each right by its hash; {tried} jobs tried twice",
+            f"{frames} frames of done jobs, each right by its hash; {len(self.tried_again)} jobs tried twice",
             f"{sum(made.values()) - len(made)} of {sum(made.values())} frames made a second time, {again} sent a second time",
+            f"{len(self._left)} done jobs leave files until they are pruned, as their clients' last words were lost",
         ]
 
     def _hold(self, held: object, plan: JobPlan, sentence: str) -> None:

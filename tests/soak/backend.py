@@ -15,17 +15,17 @@ from diffusion_as_shader.shared import client, home, wire
 from .processes import until
 
 TESTS = Path(__file__).resolve().parents[1]
-ENGINE = "soak"
+ENGINE, ANEW = "soak", "soak_anew"  # one resumes a job, the other makes all of it anew
 SECONDS = 60.0
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
     """Variables of a backend and of the clients that may start one: its home and the engine."""
-    paths = [str(TESTS), str(TESTS / "backend"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    paths = [more.pop("PYTHONPATH", ""), str(TESTS), str(TESTS / "backend"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     return {
         **os.environ,
         "DAS_HOME": str(folder),
-        "DAS_EXTRA_ENGINES": f"{ENGINE}=soak.engine:SoakEngine",
+        "DAS_EXTRA_ENGINES": f"{ENGINE}=soak.engine:SoakEngine,{ANEW}=soak.engine:AnewEngine",
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
         **more,
     }
@@ -38,18 +38,17 @@ def know_backend(folder: Path) -> None:
 
 
 class Backend:
-    """``das serve`` in the home ``folder``. ``module`` is what is run instead, ``more`` are further variables."""
+    """``das serve`` in the home ``folder``, or one that is held by leases. ``more`` are further variables."""
 
-    def __init__(self, folder: Path, lease: float | None = None, module: str = "diffusion_as_shader.backend", **more: str):
+    def __init__(self, folder: Path, lease: float | None = None, **more: str):
         self.folder = folder
         self.lease = lease
-        self._module = module
         self._more = more
         self.start()
 
     def start(self) -> None:
         options = ["--lease", str(self.lease)] if self.lease is not None else []
-        command = [sys.executable, "-m", self._module, "serve", *options]
+        command = [sys.executable, "-m", "diffusion_as_shader.backend", "serve", *options]
         with (self.folder / "output.txt").open("ab") as output:
             self.process = subprocess.Popen(
                 command, env=environment(self.folder, **self._more), stdin=subprocess.DEVNULL, stdout=output, stderr=output

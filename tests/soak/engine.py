@@ -12,14 +12,17 @@ import pattern_engine
 from diffusion_as_shader.shared.messages import EngineInfo
 from diffusion_as_shader.shared.request import GenerationRequest
 
-from .backend import ENGINE
+from .backend import ANEW, ENGINE
 
 
 class SoakEngine(pattern_engine.PatternEngine):
+    """One that goes on where it was interrupted."""
+
     name = ENGINE
+    resumes = True
 
     def capabilities(self) -> EngineInfo:
-        return msgspec.structs.replace(super().capabilities(), name=ENGINE)
+        return msgspec.structs.replace(super().capabilities(), name=self.name, resumes=self.resumes)
 
     def generate(self, request, signals, **more):
         with made_file(Path(os.environ["DAS_HOME"])).open("ab", buffering=0) as made:
@@ -29,9 +32,16 @@ class SoakEngine(pattern_engine.PatternEngine):
                 yield event
 
 
+class AnewEngine(SoakEngine):
+    """One that makes all frames anew."""
+
+    name = ANEW
+    resumes = False
+
+
 def made_file(folder: Path) -> Path:
-    """A line ``seed index`` for each frame that an engine of this home has made."""
-    return folder / "made.txt"
+    """A line ``seed index`` for each frame that an engine of this home has made; elsewhere where its disk is full."""
+    return Path(os.environ.get("SOAK_MADE", folder / "made.txt"))
 
 
 def signals_of(request: GenerationRequest) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,16 +93,19 @@ def fuzz(backend: Backend, count: int, number: int) -> Figures:
 
 
 def drive(count: int, number: int, step: Callable[[str, Frames], None]) -> None:
-    """Half of the messages are made by hypothesis from the schema, half by spoiling right ones."""
-    bad = spoilt(random.Random(number))
+    """One message in four is made by hypothesis from the schema, the others are right ones, or such, spoilt."""
+    recent: deque[Frames] = deque(maxlen=50)
+    bad = spoilt(random.Random(number), recent)
 
     @seed(number)
-    @settings(max_examples=count // 2, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @settings(max_examples=count // 4, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     @given(of_schema())
     def each(frames: Frames) -> None:
         if not stops(frames):
+            recent.append(frames)
             step("of the schema", frames)
-        step(*next(bad))
+        for _ in range(3):
+            step(*next(bad))
 
     each()
 

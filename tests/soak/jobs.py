@@ -9,7 +9,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 
@@ -20,26 +22,26 @@ from .audit import Audit, remember_history
 from .backend import SECONDS, TESTS, Backend, environment, know_backend, last_worker
 from .journal import Ledger, Reader
 from .options import Broken, Options
-from .plan import Plan, Strike, make_plan
-from .processes import kill, until
+from .plan import Plan, Strike, Victim, make_plan
+from .processes import freeze, kill, until
 
 SECONDS_BETWEEN_LOOKS = 0.02
+SECONDS_TO_HANG = 5.0
 
 
-def run(options: Options, folder: Path) -> list[str]:
+def run(options: Options, folder: Path) -> Iterator[str]:
     """Both halves; their figures. Broken with what is broken in either."""
-    figures, broken = [], []
+    broken = []
     for kind in (Served, Leased):
         name = kind.__name__.lower()
         (folder / name).mkdir()
         plan = make_plan(f"{name} {options.seed}", max(1, options.jobs // 2), options.clients)
         try:
-            figures += [f"{name}: {figure}" for figure in kind(plan, folder / name, options.seconds).run()]
+            yield from (f"{name}: {figure}" for figure in kind(plan, folder / name, options.seconds).run())
         except Broken as error:
             broken += [f"{name}: {sentence}" for sentence in error.sentences]
     if broken:
         raise Broken(broken)
-    return figures
 
 
 class Campaign:
@@ -48,7 +50,10 @@ class Campaign:
     def __init__(self, plan: Plan, folder: Path, patience: float):
         self.plan = plan
         self.folder = folder
-        self.struck = dict.fromkeys(("worker", "server", "client"), 0)
+        self.audit: Audit | None = None  # of what was there once the plan had been carried out
+        self.ledgers: list[Ledger] = []
+        self.variables: dict[str, str] = {"DAS_HANG_SECONDS": str(SECONDS_TO_HANG)}
+        self.struck = dict.fromkeys(get_args(Victim), 0)
         self._patience = patience
         self._readers = [Reader(folder / f"journal {number}") for number in range(len(plan.clients))]
         self._players: list[subprocess.Popen] = []
@@ -70,12 +75,14 @@ class Campaign:
         finally:
             self._clear_up()
         took = time.monotonic() - began
-        audit = Audit(self.plan, [reader.read() for reader in self._readers], self.folder, self.log())
+        leaves = sum(reader.ledger.leaves for reader in self._readers)
+        losses = leaves + self.struck["server"] + self.struck["client"]
+        self.ledgers = [reader.read() for reader in self._readers]
+        audit = self.audit = Audit(self.plan, self.ledgers, self.folder, self.log(), losses)
         if audit.broken:
             raise Broken(audit.broken)
-        kills = ", ".join(f"{victim} {count}" for victim, count in self.struck.items())
-        leaves = sum(reader.ledger.leaves for reader in self._readers)
-        return [*audit.figures, f"killed: {kills}; {leaves} times a client left and came back; {took:.0f} s"]
+        kills = ", ".join(f"{count} {victim}" for victim, count in self.struck.items() if count)
+        return [*audit.figures, f"struck: {kills}; {leaves} times a client left and came back; {took:.0f} s"]
 
     # ---- what the two kinds of backend differ in
 
@@ -103,7 +110,7 @@ class Campaign:
         command = [sys.executable, "-m", "soak.player", "plan.json", str(number), f"journal {number}", *self.words]
         with (self.folder / "players.txt").open("ab") as output:
             return subprocess.Popen(
-                command, cwd=self.folder, env=environment(self.folder), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                command, cwd=self.folder, env=environment(self.folder, **self.variables), stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
 
     def _all_home(self) -> bool:
@@ -144,16 +151,18 @@ class Campaign:
         elif strike.victim == "server":
             self._strike_server(strike)
         elif pid_alive(pid := last_worker(self.log())):
-            self.struck["worker"] += kill(pid)
+            self.struck[strike.victim] += (freeze if strike.victim == "hung worker" else kill)(pid)
 
     def _strike_client(self, strike: Strike) -> None:
-        player = self._players[strike.which]
-        if player.poll() is None:
-            player.kill()
-            player.wait(SECONDS)
+        """One of those that still play, killed and started again."""
+        playing = [number for number, player in enumerate(self._players) if player.poll() is None]
+        if playing:
+            number = playing[strike.which % len(playing)]
+            self._players[number].kill()
+            self._players[number].wait(SECONDS)
             self.struck["client"] += 1
             time.sleep(strike.pause)
-            self._players[strike.which] = self._play(strike.which)
+            self._players[number] = self._play(number)
 
     def _clear_up(self) -> None:
         for player in self._players:
@@ -165,7 +174,7 @@ class Served(Campaign):
     """The backend is `das serve`, which somebody starts again."""
 
     def _start_backend(self) -> None:
-        self._backend = Backend(self.folder)
+        self._backend = Backend(self.folder, **self.variables)
 
     def _strike_server(self, strike: Strike) -> None:
         if strike.gently:

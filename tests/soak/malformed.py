@@ -6,7 +6,7 @@ import math
 import random
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import numpy as np
@@ -21,6 +21,7 @@ from .engine import signals_of
 
 Frames = list[bytes]
 LONGEST = 300  # bytes of a part that was made up
+SHARE_OF_MORE = 0.3
 JOBS = [uuid.UUID(int=number).hex for number in range(8)]  # few, so that messages meet the jobs of others
 
 _ANYTHING = st.recursive(
@@ -62,13 +63,13 @@ def seeds() -> list[Frames]:
     return [[bytes(frame) for frame in wire.encode(message)] for message in right]
 
 
-def spoilt(dice: random.Random) -> Iterator[tuple[str, Frames]]:
-    """Right messages for ever, each spoilt in one way, which is named."""
+def spoilt(dice: random.Random, more: Sequence[Frames] = ()) -> Iterator[tuple[str, Frames]]:
+    """Right messages for ever, and some of ``more``, each spoilt in one way, which is named."""
     right = seeds()
     ways = {"mutated": _mutated, "truncated": _truncated, "oversized": _oversized, "replayed": lambda frames, dice: frames}
     while True:
         way = dice.choice(list(ways))
-        frames = ways[way](dice.choice(right), dice)
+        frames = ways[way](dice.choice(more if more and dice.random() < SHARE_OF_MORE else right), dice)
         if not stops(frames):
             yield way, frames
 

@@ -9,15 +9,15 @@ import msgspec
 
 from diffusion_as_shader.shared.request import GenerationRequest
 
-from .backend import ENGINE
+from .backend import ANEW, ENGINE
 
 WIDTH, HEIGHT = 32, 16
 FRAMES = (9, 17, 25)
 SHARE_CANCELLED, SHARE_FAILING, SHARE_DEADLY = 0.15, 0.04, 0.02
 LEAVES_A_CLIENT = 2
-STRIKES_A_JOB = {"worker": 1 / 14, "server": 1 / 20, "client": 1 / 12}
+STRIKES_A_JOB = {"worker": 1 / 14, "hung worker": 1 / 40, "server": 1 / 20, "client": 1 / 12}
 
-Victim = Literal["worker", "server", "client"]
+Victim = Literal["worker", "hung worker", "server", "client", "clock"]
 Leave = Literal["close", "abandon"]
 
 
@@ -28,12 +28,13 @@ class JobPlan(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     frames: int
     prompt: str
+    engine: str = ENGINE
     cancel_after: int | None = None
 
     @property
     def request(self) -> GenerationRequest:
         return GenerationRequest(
-            engine=ENGINE, width=WIDTH, height=HEIGHT, frames=self.frames, seed=self.seed, prompt=self.prompt
+            engine=self.engine, width=WIDTH, height=HEIGHT, frames=self.frames, seed=self.seed, prompt=self.prompt
         )
 
 
@@ -48,7 +49,7 @@ class ClientPlan(msgspec.Struct, frozen=True, kw_only=True):
 class Strike(msgspec.Struct, frozen=True, kw_only=True):
     """A kill: once ``at`` frames of the whole have come, ``delay`` seconds later; back ``pause`` seconds after that.
 
-    ``gently`` asks a server to end instead; ``which`` is the client's number.
+    ``gently`` asks a server to end instead; ``which`` is the client's number. A hung worker is only stopped.
     """
 
     at: int
@@ -92,6 +93,7 @@ def _job(chance: random.Random) -> JobPlan:
         seed=chance.randrange(1 << 30),
         frames=frames,
         prompt=" ".join(words),
+        engine=chance.choice((ENGINE, ANEW)),
         cancel_after=cancel_after,
     )
 

@@ -21,10 +21,24 @@ def until(happened: Callable[[], Value], seconds: float, what: str) -> Value:
     return value
 
 
+def files_below(folder: Path) -> list[Path]:
+    """All files below a folder, which somebody may be dropping meanwhile."""
+    return [Path(place) / name for place, _, names in os.walk(folder) for name in names]
+
+
 def kill(pid: int) -> bool:
     """End a process as a crash would; whether there was one."""
     try:
         os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))  # on Windows SIGTERM is TerminateProcess
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def freeze(pid: int) -> bool:
+    """Let a process do nothing any more, as one that hangs; killed where the system has no such thing. Whether there was one."""
+    try:
+        os.kill(pid, getattr(signal, "SIGSTOP", signal.SIGTERM))
     except ProcessLookupError:
         return False
     return True
