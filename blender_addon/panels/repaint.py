@@ -27,15 +27,23 @@ class DAS_PT_repaint(_InSidebar, bpy.types.Panel):
                 layout.prop(tasks, name)
         if tasks.repaint == "sdxl":
             layout.prop(tasks, "repaint_base")
-        _draw_candidates(layout)
 
 
-def _draw_candidates(layout: bpy.types.UILayout) -> None:
-    grid = layout.grid_flow(row_major=True, columns=PICTURES_A_ROW, even_columns=True)
-    for file in runner.candidates:
-        box = grid.box()
-        box.template_icon(icon_value=icon_of(file), scale=SIZE)
-        box.operator("das.use_candidate").file = str(file)
+class DAS_PT_candidates(_InSidebar, bpy.types.Panel):
+    bl_idname = "DAS_PT_candidates"
+    bl_label = "Painted First Frames"
+    bl_parent_id = "DAS_PT_sidebar"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return bool(runner.candidates)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        grid = self.layout.grid_flow(row_major=True, columns=PICTURES_A_ROW, even_columns=True)
+        for file in runner.candidates:
+            box = grid.box()
+            box.template_icon(icon_value=icon_of(file), scale=SIZE)
+            box.operator("das.use_candidate").file = str(file)
 
 
-CLASSES = (DAS_PT_repaint,)
+CLASSES = (DAS_PT_repaint, DAS_PT_candidates)

@@ -33,6 +33,8 @@ class DAS_PT_sidebar(_InSidebar, bpy.types.Panel):
             pair = layout.column(align=True)
             pair.prop(settings, "start")
             pair.prop(settings, "end")
+        elif settings.task != "mesh_to_video" and not begins_with_scene(settings):
+            layout.label(text="Of a video all frames are used.", icon="INFO")
         _draw_actions(layout)
         _draw_state(layout)
 

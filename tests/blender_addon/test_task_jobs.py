@@ -23,7 +23,7 @@ from .drawing import grown
 from .scenes import REQUEST, moving_cube
 
 SECONDS = 120
-NEAR = 3  # levels
+NEAR = 4  # levels: one of 64 pixels
 IMAGES = BlenderImages()
 CAMERA = msgspec.structs.replace(REQUEST, task="camera_control")
 OBJECT = msgspec.structs.replace(
@@ -83,7 +83,7 @@ def test_camera_control_is_what_the_capture_draws(scene, tmp_path):
     still(scene)
     take = made(scene, CAMERA, tmp_path / "take", "generate", strip_scene=scene)
     assert take.record.state == "done" and take.video.exists() and not take.missing_frames()
-    assert min(agreement(scene, CAMERA, take)) > 0.99
+    assert min(agreement(scene, CAMERA, take)) > 0.98
     assert take.read_camera_path().world_to_camera.shape == (9, 4, 4) and {"inputs", "preparation"} < set(take.record.timings)
     assert len(sequencer.find_strip(scene, take.folder / "frames").elements) == 12
 
@@ -91,7 +91,7 @@ def test_camera_control_is_what_the_capture_draws(scene, tmp_path):
 def test_an_object_that_follows_is_what_the_capture_draws(scene, tmp_path):
     take = made(scene, OBJECT, tmp_path / "take", "preview", strip_scene=scene)
     assert take.record.state == "prepared" and not (take.folder / "frames").exists()
-    assert min(agreement(scene, OBJECT, take)) > 0.97
+    assert min(agreement(scene, OBJECT, take)) > 0.96
     assert len(sequencer.find_strip(scene, take.folder / "tracking").elements) == 12
 
 
