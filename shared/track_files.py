@@ -48,15 +48,15 @@ def _tracks_of(stored: dict[str, np.ndarray]) -> Tracks:
     xy = _without_batch(stored["tracks"], 3).astype(np.float32)
     if xy.ndim != 3 or xy.shape[2] != 2 or xy.shape[0] < 2 or not xy.shape[1]:
         raise ValueError(f"its tracks are {list(xy.shape)}")
-    visible = stored.get("visibility", stored.get("visible", np.isfinite(xy).all(axis=-1)))
-    visible = _without_batch(visible, 2).astype(bool) & np.isfinite(xy).all(axis=-1)
+    known = np.isfinite(xy).all(axis=-1)
+    visible = _without_batch(stored.get("visibility", stored.get("visible", known)), 2)
     depth, objects = stored.get("depth"), stored.get("object")
     for name, array, shape in (("visibility", visible, xy.shape[:2]), ("depth", depth, xy.shape[:2]), ("object", objects, xy.shape[1:2])):
         if array is not None and array.shape != shape:
             raise ValueError(f"its {name} is {list(array.shape)} beside tracks of {list(xy.shape)}")
     return Tracks(
         xy=xy,
-        visible=visible,
+        visible=visible.astype(bool) & known,
         depth=None if depth is None else depth.astype(np.float32),
         objects=objects,
         fps=float(stored["fps"]) if "fps" in stored else None,
