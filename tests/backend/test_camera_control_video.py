@@ -1,5 +1,6 @@
 """Camera control of a video: a room seen by a moving camera, its points lifted with known and with estimated poses."""
 
+import cv2
 import numpy as np
 import pytest
 from small_tasks import FRAMES, HEIGHT, REQUEST, WIDTH, K, picture, place, prepare, replaced
@@ -84,3 +85,33 @@ def test_there_and_back():
     world = moved(unproject(xy, z, K), np.linalg.inv(pose))
     again, depth = project(world, K, pose)
     assert np.allclose(again, xy) and np.allclose(depth, z)
+
+
+def filmed_plane() -> dict[str, np.ndarray]:
+    """A textured slanted plane as OWN films it: frames, true depth, no tracks and no poses."""
+    noise = np.random.default_rng(2).random((HEIGHT, WIDTH, 3)).astype(np.float32)
+    texture = np.clip((cv2.GaussianBlur(noise, (0, 0), 1.5) - 0.5) * 900 + 128, 0, 255).astype(np.uint8)
+    normal, distance = np.array([0.3, -0.2, 1.0]), 4.0  # n X = d in the first camera
+    rays = np.linalg.inv(K) @ np.stack([*pixel_centres((WIDTH, HEIGHT)).T, np.ones(WIDTH * HEIGHT)])
+    frames, depths = [], []
+    for pose in OWN:
+        rotation, shift = pose[:3, :3], pose[:3, 3]
+        half = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]])  # OpenCV's pixels have their centres at whole numbers
+        homography = half @ K @ (rotation + np.outer(shift, normal) / distance) @ np.linalg.inv(half @ K)
+        frames.append(cv2.warpPerspective(texture, homography, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE))
+        here = rotation @ normal
+        depths.append(((distance + here @ shift) / (here @ rays)).reshape(HEIGHT, WIDTH).astype(np.float32))
+    return {"source": np.stack(frames), "source_depth": np.stack(depths), "source_K": np.tile(K, (FRAMES, 1, 1))}
+
+
+def test_from_a_video_and_its_depth_alone():
+    """Points are tracked, the camera is estimated from them, and held: what can be followed stays where it was."""
+    request = replaced(REQUEST, camera=CameraControl(motion="trans 0 0 0", onto="override"), transfer=MotionTransfer(grid="24x16"))
+    made = prepare(request, filmed_plane())
+    assert made.phases == ["tracks", "draw"] and "own camera was estimated from 384 tracks" in made.notes
+    middle = (slice(12, -12), slice(18, -18))
+    both = made.signals["valid"][0][middle] & made.signals["valid"][-1][middle]
+    off = np.abs(place(made.signals["tracking"][0]) - place(made.signals["tracking"][-1]))[middle].max(axis=-1)
+    assert both.mean() > 0.5 and (off[both] > 1.5).mean() < 0.1
+    appended = prepare(replaced(request, camera=CameraControl(motion="trans 0 0 0")), filmed_plane())
+    assert np.abs(appended.signals["world_to_camera"] - OWN).max() < 0.08

@@ -1,11 +1,13 @@
 """Object manipulation through the whole task: a square post before a wall, moved and worked out by hand."""
 
+import importlib.util
+
 import numpy as np
 import pytest
-from small_tasks import FOCAL, FRAMES, HEIGHT, REQUEST, WIDTH, place, prepare, replaced, still
+from small_tasks import FOCAL, FRAMES, HEIGHT, REQUEST, WIDTH, K, place, prepare, replaced, still
 
 from diffusion_as_shader.shared.errors import UsageError
-from diffusion_as_shader.shared.task_settings import CameraControl, ObjectManipulation
+from diffusion_as_shader.shared.task_settings import CameraControl, MotionTransfer, ObjectManipulation
 
 POST, WALL = 2.0, 8.0
 LEFT, RIGHT, TOP, BOTTOM = 40, 56, 24, 40  # of the post, in pixels: round the picture's middle
@@ -130,3 +132,34 @@ def test_no_mask_and_no_motion():
     del inputs["mask"]
     with pytest.raises(UsageError, match="What is to move is not said"):
         prepare(moved("left"), inputs)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="needs an environment without the model's libraries")
+def test_a_click_says_what_it_needs():
+    inputs = scene()
+    del inputs["mask"]
+    request = replaced(moved("left"), object=ObjectManipulation(motion="left", click=(48.0, 32.0)))
+    with pytest.raises(UsageError) as caught:
+        prepare(request, inputs)
+    assert caught.value.fix
+
+
+def test_points_of_a_video_move_under_the_mask():
+    """Tracks that stand still; those whose first place the mask covers go 16 pixels down, the others stay."""
+    columns, rows = np.meshgrid(np.arange(4.5, 92, 8), np.arange(4.5, 60, 8))
+    first = np.stack([columns.ravel(), rows.ravel()], axis=1)
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[:, :30] = True
+    inputs = {
+        "source": np.repeat(still(WALL)["source"], FRAMES, axis=0),
+        "source_depth": np.full((FRAMES, HEIGHT, WIDTH), WALL, np.float32),
+        "source_K": np.tile(K, (FRAMES, 1, 1)),
+        "source_world_to_camera": np.tile(np.eye(4), (FRAMES, 1, 1)),
+        "tracks": np.repeat(first[None], FRAMES, axis=0).astype(np.float32),
+        "mask": mask,
+    }
+    made = prepare(replaced(moved("down"), transfer=MotionTransfer(tracker="file")), inputs)
+    last = place(made.signals["tracking"][-1])
+    for x, y in first[first[:, 1] < 40].astype(int):
+        down = 16 if x < 30 else 0
+        assert np.abs(last[y + down, x] - (x + 0.5, y + 0.5)).max() < 0.4
