@@ -199,7 +199,8 @@ class SdxlDepth(Painter):
         if unet.get("addition_embed_type") != "text_time":
             raise WeightsError(f"{self.place.hub or self.place.folder} is not Stable Diffusion XL.", "Choose weights of SDXL.")
         if unet.get("cross_attention_dim") != control.get("cross_attention_dim"):
-            raise WeightsError(f"The ControlNet {self._control.hub or self._control.folder} is for another model than {self.place.hub or self.place.folder}.", "Choose a ControlNet for SDXL.")
+            names = [place.hub or str(place.folder) for place in (self._control, self.place)]
+            raise WeightsError(f"The ControlNet {names[0]} is for another model than {names[1]}.", "Choose a ControlNet for SDXL.")
 
     @property
     def places(self) -> tuple[Place, ...]:

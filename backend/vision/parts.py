@@ -24,8 +24,8 @@ def config(place: Place, part: str, kind: type) -> dict:
     found = weights.read_config(place, part)
     name = found.get("_class_name") or (found.get("architectures") or ["it does not say which"])[0]
     if name != kind.__name__:
-        where = part if part != "." else "model"
-        raise WeightsError(f"The {where} of {place.hub or place.folder} is of another architecture: {name} instead of {kind.__name__}.", "Choose other weights.")
+        of = f"{part if part != '.' else 'model'} of {place.hub or place.folder}"
+        raise WeightsError(f"The {of} is of another architecture: {name} instead of {kind.__name__}.", "Choose other weights.")
     return found
 
 

@@ -162,7 +162,8 @@ class _Job:
         with closing(told("repaint", partial(self._call, pipeline, work, words), cancelled)) as steps:
             painted = yield from steps
         if not np.isfinite(painted).all():
-            raise GenerationError(f"{self._painter.title} made a picture that is not finite.", "Report this with the log, and try another seed or --plan cpu.")
+            fix = "Report this with the log, and try another seed or --plan cpu."
+            raise GenerationError(f"{self._painter.title} made a picture that is not finite.", fix)
         return self._canvas.cut(painted)
 
     def _call(

@@ -45,7 +45,8 @@ def write_sdxl(folder: Path, control: Path, seed: int = 0) -> tuple[Path, Path]:
     blocks = {
         "in_channels": 4, "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"), "block_out_channels": (8, 16), "layers_per_block": 1,
         "cross_attention_dim": 2 * WIDTH, "transformer_layers_per_block": 1, "attention_head_dim": (2, 4), "norm_num_groups": 4,
-        "use_linear_projection": True, "addition_embed_type": "text_time", "addition_time_embed_dim": 8, "projection_class_embeddings_input_dim": 6 * 8 + WIDTH,
+        "use_linear_projection": True, "addition_embed_type": "text_time", "addition_time_embed_dim": 8,
+        "projection_class_embeddings_input_dim": 6 * 8 + WIDTH,
     }  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -68,7 +69,8 @@ def write_sdxl(folder: Path, control: Path, seed: int = 0) -> tuple[Path, Path]:
 
 def _vae(channels: int, **options) -> AutoencoderKL:
     kinds = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
-    return AutoencoderKL(**kinds, block_out_channels=(4, 4, 8, 8), layers_per_block=1, latent_channels=channels, norm_num_groups=2, sample_size=SIDE, **options)
+    sizes = {"block_out_channels": (4, 4, 8, 8), "layers_per_block": 1, "norm_num_groups": 2, "sample_size": SIDE}
+    return AutoencoderKL(**kinds, **sizes, latent_channels=channels, **options)
 
 
 def _clip() -> CLIPTextConfig:
