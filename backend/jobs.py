@@ -6,6 +6,7 @@ import asyncio
 import errno
 from collections.abc import Callable
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from ..shared import messages
 from ..shared.errors import BackendError, UsageError
@@ -30,16 +31,18 @@ class Jobs:
         self.running = Running(queue, self._folder, self.deliveries, order, start_worker)
         self._queue = queue
         self._spool = spool
+        self._arriving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # jobs that are being spooled
 
     # ---- from clients
 
     async def submit(self, submit: messages.Submit, client: bytes, name: str, owner: str) -> messages.Accepted:
         """Spool and queue a job. The same job sent again is accepted again, so a lost answer costs nothing."""
-        if self._queue.get(submit.job) is None:
-            await self._take_in(submit, name, owner)
-            self.deliveries.open(submit.job, client)
-        else:
-            await self.attach(submit.job, client, [])
+        async with self._arriving.setdefault(submit.job, asyncio.Lock()):  # two clients may bring the same job at once
+            if self._queue.get(submit.job) is None:
+                await self._take_in(submit, name, owner)
+                self.deliveries.open(submit.job, client)
+            else:
+                await self.attach(submit.job, client, [])
         return messages.Accepted(job=submit.job, position=self._queue.place(submit.job))
 
     def judge(self, submit: messages.Submit, owner: str) -> None:

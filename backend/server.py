@@ -232,7 +232,7 @@ class Server:
 
     async def _attend(self, session: Session) -> None:
         """One client's messages, one after the other."""
-        while True:
+        while self._sessions.get(session.client) is session:  # its last message may have ended it
             message, frames = await session.get()
             kind, job = message.__struct_config__.tag, getattr(message, "job", "")
             try:

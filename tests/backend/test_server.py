@@ -113,6 +113,19 @@ def test_nonsense_is_refused_and_forgotten(backend, raw, peer):
     assert backend.process.poll() is None
 
 
+def test_who_has_gone_is_heard_no_more(own_backend):
+    """Whatever it has said after its release, even at once."""
+    with Raw(own_backend.connection) as raw:
+        assert isinstance(raw.ask(messages.Hello(protocol=messages.PROTOCOL_VERSION)), messages.Welcome)
+        for message in (messages.Release(), messages.Release(), messages.Cancel(job=NOBODY), messages.Shutdown()):
+            raw.say(*wire.encode(message))
+        answers = []
+        while (answer := raw.ask(messages.Hello(protocol=messages.PROTOCOL_VERSION))) and not isinstance(answer, messages.Welcome):
+            answers.append(answer)
+    assert {answer.kind for answer in answers} <= {"no_session"}
+    assert own_backend.process.poll() is None and "Traceback" not in own_backend.output()
+
+
 def test_who_has_not_said_hello_is_not_served(backend):
     with Raw(backend.connection) as stranger:
         assert stranger.ask(messages.List()).kind == "no_session"
@@ -231,6 +244,20 @@ def test_the_same_job_sent_again_runs_once(peer):
     assert [entry.job for entry in peer.list()].count(job) == 1
 
 
+def test_the_same_job_of_many_clients_at_once_runs_once(own_backend):
+    """Their sockets are read in turn, and the arrays of all are on their way to the disk at the same time."""
+    peers = [own_backend.connect(str(number)) for number in range(6)]
+    job, request = uuid.uuid4().hex, make_request(width=256, height=256, frames=17)
+    for peer in peers:
+        peer.submit(job, request, make_signals(request))
+    for peer in peers:
+        assert isinstance(follow(peer, job, last=(messages.Accepted, messages.Failed, messages.Done))[0], messages.Accepted)
+    until(lambda: peers[0].status(job).state == "done")
+    for peer in peers:
+        peer.close()
+    assert "Traceback" not in own_backend.output()
+
+
 def test_one_backend_a_user(backend):
     with pytest.raises(AssertionError, match="runs already"):
         Backend(backend.folder)
@@ -278,6 +305,6 @@ def test_shutdown_ends_the_backend_for_all(own_backend):
     follow(other, job, last=messages.Frame)
     own_backend.connect("boss").shutdown()
     (*_, failed) = follow(other, job)
-    assert failed.kind == "backend_lost"
+    assert failed.kind == "backend_stopped"
     assert own_backend.process.wait(SECONDS) == 0
     other.close()
