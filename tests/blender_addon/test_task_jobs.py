@@ -15,8 +15,8 @@ from diffusion_as_shader.blender_addon.capture.signals import draw_signals
 from diffusion_as_shader.blender_addon.images import BlenderImages
 from diffusion_as_shader.blender_addon.task_jobs import TaskJob, job_of
 from diffusion_as_shader.shared import backend_process, home
-from diffusion_as_shader.shared.errors import UsageError
-from diffusion_as_shader.shared.request import CameraControl, FirstFrame, MotionTransfer, ObjectManipulation
+from diffusion_as_shader.shared.errors import DasError, UsageError
+from diffusion_as_shader.shared.request import CameraControl, FirstFrame, MotionTransfer, ObjectManipulation, Repaint
 from diffusion_as_shader.shared.take import Take
 
 from .drawing import grown
@@ -123,3 +123,12 @@ def test_what_the_backend_cannot_use_leaves_no_take(scene, tmp_path):
     with pytest.raises(UsageError, match="Column 1 of the motion: 'fly'"):
         TaskJob(scene, request, tmp_path / "take", patience=0.1).run()
     assert not (tmp_path / "take").exists()
+
+
+def test_a_repaint_without_its_model_keeps_what_was_captured(scene, tmp_path):
+    request = msgspec.structs.replace(REQUEST, repaint=Repaint(model="sdxl", base=str(tmp_path), weights=str(tmp_path)))
+    with pytest.raises(DasError) as caught:
+        job_of(scene, request, tmp_path / "take", "track", patience=0.1).run()
+    assert caught.value.fix
+    take = Take.open(tmp_path / "take", IMAGES)
+    assert take.record.state == "failed" and take.read_tracking().any() and take.read_first_frame().any()
