@@ -16,7 +16,7 @@ from .backdrop import Hiding, backdrop_motion
 
 CONSISTENT = 1.5  # pixels that a point may miss itself by, there and back
 MOVES_ALONG = 0.3  # of Hiding: less is the backdrop's own
-HIDES = 1.0  # of Hiding: more hides it
+HIDES = 0.7  # of Hiding: more hides it
 SAME_COLOUR = 10.0  # levels
 MOSTLY = 0.7  # of the frames
 ENOUGH = 3  # frames
