@@ -67,6 +67,22 @@ def test_hidden_tracks_are_not_drawn_and_nearer_ones_cover():
     assert made.signals["depth"][4, y, x] == 4 and not made.signals["track_visible"][4, 0]
 
 
+def test_blue_is_scaled_by_what_the_first_frame_shows():
+    """A third of the tracks are hidden at first and far nearer; known with their depth, they are blue when they come, and
+    what is seen at first has all the range of blue."""
+    inputs = sliding()
+    hidden = np.arange(144) % 3 == 1
+    inputs["track_depth"][:, hidden] = 0.5
+    inputs["track_visible"][0, hidden] = False
+    made = prepare(TRANSFER, inputs)
+    blue = []
+    for frame in (0, 1):
+        column, row = np.floor(inputs["tracks"][frame]).astype(int).T
+        blue.append(made.signals["tracking"][frame, row, column, 2])
+    assert blue[0][~hidden].max() == 255 and blue[0][~hidden].min() == 0
+    assert (blue[1][hidden] == 255).all() and made.signals["track_visible"][1].all()
+
+
 def test_depth_is_taken_where_each_track_is_in_each_frame():
     inputs = sliding()
     del inputs["track_depth"]

@@ -109,6 +109,14 @@ def test_the_camera_may_move_too():
     assert np.allclose(made.signals["world_to_camera"][-1, :3, 3], (0.5, 0, 0))
 
 
+def test_the_object_moves_in_the_first_camera_s_space_whatever_the_camera_does():
+    """Turned by 90 degrees about its line of sight, the camera sees 'right' go down, and the post about a place of its own."""
+    made = prepare(moved("right", 16, camera="rot z 90"), scene())
+    left, right, top, bottom = near(made)
+    middle = ((left + right) / 2, (top + bottom) / 2)
+    assert np.abs(np.array(middle) - (WIDTH / 2, HEIGHT / 2 + 16)).max() <= 1.5
+
+
 @pytest.mark.parametrize(
     "change, distance, message",
     [
