@@ -39,7 +39,8 @@ def _leased(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     log_to(logging.StreamHandler(sys.stderr))
     try:
-        serve(Options(connection_file=args.connection, spool=home.spool_folder(), lease_seconds=args.lease))
+        folders = {"spool": home.spool_folder(), "logs": home.log_folder()}
+        serve(Options(connection_file=args.connection, lease_seconds=args.lease, **folders))
     except AlreadyRunning:
         return ALREADY_RUNNING_CODE
     return 0

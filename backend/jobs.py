@@ -18,7 +18,6 @@ from .running import Order, Running
 from .spool import JobFolder
 from .worker_process import WorkerProcess
 
-KEPT_SECONDS = 7 * 24 * 3600.0
 
 class Jobs:
     """All jobs. ``send`` speaks to a client, ``order`` to a worker.
@@ -139,18 +138,6 @@ class Jobs:
         if delivery and delivery.client == client:
             await delivery.acknowledge(index)
             await self.running.tidy(job)
-
-    # ---- the spool
-
-    def prune(self, now: float) -> None:
-        """Forget jobs that ended long ago, and folders that belong to no job."""
-        for state in messages.FINAL_STATES:
-            for record in self._queue.in_state(state):
-                if now - record.updated > KEPT_SECONDS:
-                    self._queue.forget(record.id)
-        for folder in self._spool.iterdir():
-            if folder.is_dir() and self._queue.get(folder.name) is None:
-                JobFolder(folder).drop()
 
     def _known(self, job: str) -> Record:
         record = self._queue.get(job)

@@ -167,6 +167,15 @@ class Queue:
             before[row["owner"]] += 1
         return sorted((row["id"] for row in rows if owner in (None, row["owner"])), key=keys.__getitem__)
 
+    def states(self) -> dict[str, JobState]:
+        """The state of every job."""
+        return dict(self._base.execute("SELECT id, state FROM jobs").fetchall())
+
+    def ended(self) -> list[tuple[str, float]]:
+        """Every ended job and when it ended, the oldest first."""
+        rows = self._base.execute("SELECT id, updated FROM jobs WHERE state NOT IN ('queued', 'running') ORDER BY updated")
+        return [tuple(row) for row in rows]
+
     def in_state(self, state: JobState) -> list[Record]:
         """All jobs of a state, in their order."""
         rows = self._base.execute("SELECT * FROM jobs WHERE state = ? ORDER BY position", (state,))

@@ -21,6 +21,7 @@ from .worker_process import WorkerProcess
 MAX_ATTEMPTS = 2
 SECONDS_TO_CANCEL = 5.0
 SECONDS_TO_PROGRESS = 600.0  # then a worker hangs; the variable DAS_HANG_SECONDS sets another bound
+SECONDS_TO_START = 60.0
 LOADING_TAKES = 3  # times as long
 LOADING_PHASES = ("start", "load")
 SECONDS_AWAY = 10.0  # between two looks: this machine slept, or the clock jumped
@@ -71,6 +72,7 @@ class Running:
         self._hang_seconds = float(os.environ.get("DAS_HANG_SECONDS", SECONDS_TO_PROGRESS))
         self._wanting_memory: list[bytes] = []  # clients that wait for the worker to give it back
         self._unwritten: list[Change] = []
+        self._failed_starts = 0
         self._tasks: set[asyncio.Task] = set()
         self._stopping = False
 
@@ -89,7 +91,7 @@ class Running:
         worker.heard = self._clock()
         match message:
             case messages.Ready():
-                self.engines, worker.ready = message.engines, True
+                self.engines, worker.ready, self._failed_starts = message.engines, True, 0
                 self.known.set()
                 log.info("worker %d is ready", message.pid)
                 await self.run_next()
@@ -147,16 +149,22 @@ class Running:
         self.worker = None
         self.known.set()
         await self._memory_released()  # all that it had
-        waiting = self._queue.next()
         if worker.job:
             if delivery := self._deliveries.get(worker.job):  # of its last frames it may not have said that they are made
                 await delivery.add(self._folder_of(worker.job).frame_indices())
             await self._settle(self._after_loss(worker, how))
-        elif not worker.ready and waiting:  # each start that fails ends a job, so it is not tried for ever
-            await self.finish(_not_started(waiting.id, how))
+        elif not worker.ready:
+            await self._did_not_start(how)
         # Meanwhile another task may have started the next worker, or all may have been told to stop.
         if self.worker is None and not self._stopping and (worker.ready or self._queue.next()):
             self.start_worker()
+
+    async def _did_not_start(self, how: str) -> None:
+        """Every second start in a row that fails ends a job, so that it is not tried for ever."""
+        self._failed_starts += 1
+        waiting = self._queue.next()
+        if waiting and self._failed_starts % MAX_ATTEMPTS == 0:
+            await self.finish(_not_started(waiting.id, how))
 
     def _after_loss(self, worker: WorkerProcess, how: str) -> Change:
         record = self._queue.get(worker.job)
@@ -175,9 +183,7 @@ class Running:
         self._looked = now
         if now - before > SECONDS_AWAY:
             worker.heard += now - before
-        progress = self.progress.get(worker.job)
-        loading = progress is None or progress.phase in LOADING_PHASES
-        bound = self._hang_seconds * (LOADING_TAKES if loading else 1)
+        bound = self._bound(worker)
         if worker.ending:
             return
         if worker.cancel_by is not None and now > worker.cancel_by:
@@ -185,6 +191,14 @@ class Running:
         elif (worker.job or not worker.ready) and now - worker.heard > bound:
             worker.hung = True
             self._end_worker(worker, f"made no progress for {bound:.0f} s and was ended")
+
+    def _bound(self, worker: WorkerProcess) -> float:
+        """How long a worker may say nothing, in seconds."""
+        if not worker.ready:
+            return max(SECONDS_TO_START, LOADING_TAKES * self._hang_seconds)
+        progress = self.progress.get(worker.job)
+        loading = progress is None or progress.phase in LOADING_PHASES
+        return self._hang_seconds * (LOADING_TAKES if loading else 1)
 
     def _end_worker(self, worker: WorkerProcess, why: str) -> None:
         log.warning("worker %s %s", worker.pid, why)

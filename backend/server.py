@@ -22,7 +22,7 @@ import zmq
 import zmq.asyncio
 from zmq.auth.asyncio import AsyncioAuthenticator
 
-from ..shared import messages, wire
+from ..shared import logs, messages, wire
 from ..shared.errors import DasError, UsageError
 from ..shared.private_file import NotPrivate
 from ..shared.processes import pid_alive
@@ -30,11 +30,13 @@ from .jobs import Jobs
 from .leases import Leases
 from .limits import ANSWERS_A_SECOND, ANSWERS_AT_ONCE, MAX_CLIENTS, TokenBucket, message_bytes
 from .listening import REMOTE_NAME, bind_any_port, for_other_machines, for_this_machine, is_remote
+from .pruning import Pruning
 from .queue import Queue
 from .session import Session
 from .worker_process import WorkerProcess
 
 SECONDS_BETWEEN_TICKS = 0.5
+SECONDS_BETWEEN_PRUNINGS = 3600.0
 SECONDS_FOR_WORKER = 60.0
 SEND_AHEAD = 4000  # messages of a client that does not read, at most
 
@@ -42,12 +44,13 @@ log = logging.getLogger(__name__)
 
 
 class Options(msgspec.Struct, kw_only=True, frozen=True):
-    """``lease_seconds`` None: runs until it is stopped, otherwise only while somebody needs it."""
+    """``lease_seconds`` None: runs until it is stopped, otherwise only while somebody needs it. ``logs`` is kept small."""
 
     connection_file: Path
     spool: Path
     host: str = "127.0.0.1"
     lease_seconds: float | None = None
+    logs: Path | None = None
 
 
 class _OneKey:
@@ -79,6 +82,7 @@ class Server:
         self._workers = self._context.socket(zmq.ROUTER)
         self.jobs = Jobs(self._queue, options.spool, self._send, self._order, self._start_worker)
         self._running = self.jobs.running
+        self._pruning = Pruning(self._queue, options.spool, lambda job: self.jobs.deliveries.get(job) is not None)
 
     async def run(self) -> None:
         """Serve. The connection file is there while, and only while, somebody can connect."""
@@ -88,13 +92,13 @@ class Server:
         authenticator.configure_curve_callback("workers", _OneKey(self._worker_keys[0]))
         try:
             self._bind()
+            self._pruning.at_start()
             self._running.recover()
-            self.jobs.prune(time.time())
             self._running.start_worker()
             await self._serve()
         finally:
             self._withdraw()
-            for client in self._sessions:
+            for client in list(self._sessions):
                 await self._send(client, messages.Stopping())
             await self._running.stop()
             for router in (self._clients, self._workers):
@@ -104,7 +108,7 @@ class Server:
             self._context.term()
 
     async def _serve(self) -> None:
-        loops = (self._hear_clients(), self._hear_workers(), self._tick(), self._publish())
+        loops = (self._hear_clients(), self._hear_workers(), self._tick(), self._keep_house(), self._publish())
         tasks = [asyncio.create_task(loop) for loop in loops]
         stop = asyncio.create_task(self.stopping.wait())
         try:
@@ -169,6 +173,7 @@ class Server:
         while True:
             client, *frames = await self._clients.recv_multipart(copy=False)
             await self._sort(bytes(client), frames)
+            await asyncio.sleep(0)  # what is there already is received without a pause: the others' turn
 
     async def _sort(self, client: bytes, frames: list[zmq.Frame]) -> None:
         """Heartbeats and greetings are answered at once, everything else by the client's own task in its order.
@@ -336,6 +341,16 @@ class Server:
             if not self._leases.needed():
                 log.info("nobody needs the backend any more")
                 self.stopping.set()
+
+    async def _keep_house(self) -> None:
+        while True:
+            try:
+                await self._pruning.prune(time.time())
+                if self._options.logs:
+                    await asyncio.to_thread(logs.turn, self._options.logs)
+            except Exception:  # a defect of ours must not end the server
+                log.exception("the spool was not pruned")
+            await asyncio.sleep(SECONDS_BETWEEN_PRUNINGS)
 
     async def _probe(self) -> None:
         """Sound out silent clients. ZeroMQ's own heartbeat, which a busy main thread does not hold up, drops the

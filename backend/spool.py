@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -68,8 +69,11 @@ class JobFolder:
         """The client has it: only a mark stays, so that it is not made again."""
         for file in self._files(index):
             mark = file.with_name(f"{index:04d}.received")
-            file.replace(mark)
-            os.truncate(mark, 0)
+            try:
+                file.replace(mark)
+                os.truncate(mark, 0)
+            except OSError:  # the disk is too full for a mark, or another connection of the client was faster
+                file.unlink(missing_ok=True)
 
     def received_indices(self) -> list[int]:
         """The frames that the client has acknowledged."""
@@ -99,6 +103,14 @@ class JobFolder:
     def drop(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def size(self) -> int:
+        """Bytes of all its files."""
+        total = 0
+        for file in self.folder.rglob("*"):
+            with suppress(FileNotFoundError):  # dropped meanwhile
+                total += file.stat().st_size
+        return total
+
     def _files(self, index: int) -> list[Path]:
         return list(self.frames.glob(f"{index:04d}*.npy"))
 
@@ -115,6 +127,8 @@ def sync_folder(folder: Path) -> None:
 
 def _save(file: Path, array: np.ndarray) -> None:
     with file.open("wb") as stream:
-        np.save(stream, array, allow_pickle=False)
+        array = np.ascontiguousarray(array)
+        np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
+        stream.write(array.reshape(-1).view(np.uint8).data)  # np.save hides that a disk is full
         stream.flush()
         os.fsync(stream.fileno())

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from . import client, home, wire
+from . import client, home, logs, wire
 from .errors import BackendError, UsageError
-from .processes import pid_alive
+from .processes import end_process, pid_alive
 
 ALREADY_RUNNING_CODE = 75  # EX_TEMPFAIL: another one came first
 LEASE_SECONDS = 10.0
@@ -20,7 +20,6 @@ SECONDS_TO_START = 60.0
 SECONDS_TO_STOP = 5.0
 SECONDS_BETWEEN_LOOKS = 0.05
 SECONDS_TO_TOUCH = 0.5
-LOG_BYTES = 5 << 20
 
 
 def find_backend() -> wire.ConnectionFile | None:
@@ -97,7 +96,7 @@ def start_backend() -> subprocess.Popen:
     """Start a backend that lives as long as somebody holds a lease on it, apart from our terminal's Ctrl-C."""
     python = _backend_python()
     log_file().parent.mkdir(parents=True, exist_ok=True)
-    _turn_log()
+    logs.turn(home.log_folder())
     apart = (
         {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
         if sys.platform == "win32"
@@ -109,20 +108,40 @@ def start_backend() -> subprocess.Popen:
 
 
 def stop_backend(timeout: float = SECONDS_TO_STOP) -> None:
-    """Stop the backend that runs, if one does: ask and wait; BackendError where it does not heed."""
+    """Stop the backend that runs, if one does: ask, wait, terminate, wait, kill, wait, at most ``timeout`` seconds each.
+
+    BackendError where nothing helps. One on another machine can only be asked.
+    """
     connection = find_backend()
     if connection is None:
         return
-    try:
-        client.connect(connection, "stop", timeout).shutdown()
-    except BackendError:
-        if find_backend() is not None:
-            raise
+    for ask in (_ask_to_stop, *([_terminate, _kill] if connection.is_local else [])):
+        ask(connection)
+        if _ends(connection, timeout):
+            return
+    raise BackendError("The backend does not stop.", f"End the process {connection.pid}.")
+
+
+def _ask_to_stop(connection: wire.ConnectionFile) -> None:
+    with suppress(BackendError):  # it does not answer
+        client.connect(connection, "stop", SECONDS_TO_STOP).shutdown()
+
+
+def _terminate(connection: wire.ConnectionFile) -> None:
+    end_process(connection.pid)
+
+
+def _kill(connection: wire.ConnectionFile) -> None:
+    end_process(connection.pid, hard=True)
+
+
+def _ends(connection: wire.ConnectionFile, timeout: float) -> bool:
     end = time.monotonic() + timeout
-    while find_backend() is not None:
+    while pid_alive(connection.pid) if connection.is_local else find_backend() == connection:
         if time.monotonic() > end:
-            raise BackendError("The backend does not stop.", f"End the process {connection.pid}.")
+            return False
         time.sleep(SECONDS_BETWEEN_LOOKS)
+    return True
 
 
 def log_file() -> Path:
@@ -137,12 +156,6 @@ def last_log_line() -> str:
     except FileNotFoundError:
         lines = []
     return next((line.strip() for line in reversed(lines) if line.strip()), "it has said nothing.")
-
-
-def _turn_log() -> None:
-    """Keep one old log, and the new one from growing for ever."""
-    if log_file().exists() and log_file().stat().st_size > LOG_BYTES:
-        os.replace(log_file(), log_file().with_suffix(".log.1"))
 
 
 def _backend_python() -> str:

@@ -23,7 +23,7 @@ from .request import GenerationRequest
 
 SECONDS_TO_ANSWER = 10.0
 SECONDS_BETWEEN_POLLS = 0.05
-LOST_FIX = "Run it again: a new backend is started by itself. logs/backend.log in the DAS_HOME folder says what happened."
+LOST_FIX = "Run it again: a new backend is started by itself and goes on where it was. logs/backend.log in the DAS_HOME folder says what happened."
 
 
 def connect(connection: wire.ConnectionFile, name: str, timeout: float = SECONDS_TO_ANSWER) -> Client:
@@ -65,6 +65,7 @@ class Client:
     """One connection, holding one lease until :meth:`close`. Make it with :func:`connect`."""
 
     def __init__(self, connection: wire.ConnectionFile, name: str, clock: Callable[[], float] = time.monotonic):
+        self.name = name
         self.welcome: messages.Welcome | None = None
         self.refusal: messages.Refused | None = None
         self.jobs: list[messages.JobInfo] = []  # the latest listing that has arrived
@@ -73,7 +74,7 @@ class Client:
         self._events: defaultdict[str, list[messages.Message]] = defaultdict(list)
         self._open: set[str] = set()  # jobs that events are expected of
         self._answers: list[messages.Message] = []
-        self._lost = False
+        self._lost = self._stopped = False
         self._number, self._unanswered, self._beat = 0, {}, clock()
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
@@ -110,12 +111,14 @@ class Client:
     def events(self, job: str) -> list[messages.Message]:
         """What has arrived of a job since the last call: Accepted, Progress, Preview, Frame, Signal, Done, Failed, Cancelled.
 
-        A backend that is gone ends every job at hand with Failed(kind='backend_lost'), once.
+        A backend that is gone ends every job at hand with Failed(kind='backend_lost'), once, or 'backend_stopped' where it
+        has said that it ends.
         """
         self.hear()
         if self._lost and job in self._open and not self._events[job]:
             self._open.discard(job)
-            return [messages.Failed(job=job, kind="backend_lost", message="The backend has gone.", fix=LOST_FIX)]
+            kind, said = ("backend_stopped", "was stopped") if self._stopped else ("backend_lost", "has gone")
+            return [messages.Failed(job=job, kind=kind, message=f"The backend {said}.", fix=LOST_FIX)]
         return self._events.pop(job, [])
 
     def wait(self, job: str, timeout: float) -> bool:
@@ -232,7 +235,7 @@ class Client:
             case messages.Heartbeat():
                 self._send(messages.Heartbeat(number=message.number, answer=True))
             case messages.Stopping():
-                self._lost = True
+                self._lost = self._stopped = True
             case messages.Refused():
                 self._refused(message)
             case messages.Job() | messages.Jobs() | messages.MemoryReleased():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import numpy as np
 
@@ -15,6 +15,17 @@ from .errors import BackendError, Cancelled, DasError, GenerationError, SceneErr
 from .take import Take, content_hash, failure_of
 
 SECONDS_TO_CANCEL = 5.0
+SECONDS_BETWEEN_LOOKS = 0.05
+RETURNS = 3  # to a backend that was killed under us
+GONE = ("backend_lost", "backend_stopped")
+
+
+class BackendGone(GenerationError):
+    """The backend ended while it worked for us, by itself or because somebody stopped it. It still has the job."""
+
+    def __init__(self, failed: messages.Failed):
+        super().__init__(failed.message, failed.fix)
+        self.kind = failed.kind
 
 
 def never() -> bool:
@@ -54,15 +65,22 @@ def generate(
     """Each event of the take's job once the take has taken it in, None where none has arrived.
 
     ``signals`` are read from the take where they are not at hand. ``patience`` is how many seconds a round may
-    wait for the next event: 0 in a window, more in a loop. A frame is acknowledged once it is on disk. What
-    ends the generation early is raised (Cancelled, BackendError, GenerationError) and written into the take;
-    a generator closed too early leaves the take cancelled.
+    wait for the next event: 0 in a window, more in a loop. A frame is acknowledged once it is on disk. Where the backend
+    is killed another is started, which goes on with the job. What ends the generation early is raised (Cancelled,
+    BackendError, GenerationError) and written into the take; a generator closed too early leaves the take cancelled.
     """
     began = time.monotonic()
-    with told_in(take):
+    with told_in(take), ExitStack() as opened:
         try:
             _hand_over(take, client, signals, title)
-            yield from _receive(take, client, patience, cancelled)
+            for last in (*[False] * RETURNS, True):
+                if (yield from _receive(take, client, patience, cancelled, last)):
+                    break
+                client = opened.enter_context((yield from _return(take, client.name, cancelled)))
+                if not _attach(take, client):  # it was not accepted yet
+                    _submit(take, client, signals, title)
+        except BackendGone:
+            raise
         except BaseException:  # also a generator that is closed: the backend must not work on for nobody
             client.cancel(take.record.job)
             raise
@@ -103,8 +121,26 @@ def give_up_cancelled(take: Take) -> None:
 
 def _hand_over(take: Take, client: Client, signals: dict[str, np.ndarray] | None, title: str) -> None:
     """Take up a job that the backend still has, or submit the take."""
-    if take.record.state in ("queued", "running") and _attach(take, client):
+    record = take.record
+    broken_off = record.failure is not None and record.failure.kind in (*GONE, BackendError.kind)
+    if (record.state in ("queued", "running") or broken_off) and _attach(take, client) not in ("", "failed", "cancelled"):
         return
+    _submit(take, client, signals, title)
+
+
+def _return(take: Take, name: str, cancelled: Callable[[], bool]):
+    """A client of the next backend, in steps that do not block for long."""
+    yield messages.Progress(job=take.record.job, phase="backend", step=0, total=1, eta=None)
+    for client in reach_backend(name):
+        if cancelled():
+            raise Cancelled("The generation was cancelled.")
+        if client is None:
+            time.sleep(SECONDS_BETWEEN_LOOKS / 10)
+            yield None
+    return client
+
+
+def _submit(take: Take, client: Client, signals: dict[str, np.ndarray] | None, title: str) -> None:
     # A new id each time: a folder that was copied before it was generated from would bring its twin's along.
     take.record.job = uuid.uuid4().hex
     if signals is None:
@@ -114,17 +150,28 @@ def _hand_over(take: Take, client: Client, signals: dict[str, np.ndarray] | None
     client.submit(take.record.job, take.record.request, signals, title or take.folder.name)
 
 
-def _attach(take: Take, client: Client) -> bool:
-    """Let the backend send what is missing; False where it no longer has the job, or has given it up."""
+def _attach(take: Take, client: Client) -> str:
+    """Let the backend send what is missing; the job's state there, empty where it no longer has it or its frames."""
     missing = set(take.missing_frames())
     have = [index for index in range(take.record.request.frames) if index not in missing]
     try:
-        return client.attach(take.record.job, have).state not in ("failed", "cancelled")
+        return client.attach(take.record.job, have).state
     except UsageError:
+        return ""
+
+
+def _receive(take: Take, client: Client, patience: float, cancelled: Callable[[], bool], last: bool):
+    """All that comes; False where the backend was killed meanwhile, which at the ``last`` time is raised."""
+    try:
+        yield from _receive_all(take, client, patience, cancelled)
+    except BackendGone as gone:
+        if last or gone.kind == "backend_stopped":
+            raise
         return False
+    return True
 
 
-def _receive(take: Take, client: Client, patience: float, cancelled: Callable[[], bool]):
+def _receive_all(take: Take, client: Client, patience: float, cancelled: Callable[[], bool]):
     fetched_again = False
     for event in events_of(take.record.job, client, patience, cancelled):
         if event is not None:
@@ -133,9 +180,9 @@ def _receive(take: Take, client: Client, patience: float, cancelled: Callable[[]
         if isinstance(event, messages.Done):
             if not take.missing_frames():
                 return
-            if fetched_again:
+            if fetched_again or not _attach(take, client):
                 raise _incomplete(take)
-            fetched_again = _attach(take, client)
+            fetched_again = True
 
 
 def events_of(
@@ -180,6 +227,8 @@ def note_report(take: Take, done: messages.Done) -> None:
 def raise_bad_end(event: messages.Message) -> None:
     """GenerationError or Cancelled where an event is such an end of its job."""
     match event:
+        case messages.Failed(kind=kind) if kind in GONE:
+            raise BackendGone(event)
         case messages.Failed() | messages.Refused():
             raise GenerationError(event.message, event.fix)
         case messages.Cancelled():

@@ -5,7 +5,9 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 
@@ -44,6 +46,13 @@ def end_process(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def end_process(pid: int, hard: bool = False) -> None:
+    """Ask a process to end, or on request end it; both are the latter on Windows. One that is gone already is no error."""
+    number = signal.SIGKILL if hard and sys.platform != "win32" else signal.SIGTERM
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _alive_on_windows(pid: int) -> bool:

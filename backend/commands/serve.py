@@ -20,7 +20,10 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 def run(args: Namespace, reporter: Reporter) -> int:
     """Serve until Ctrl-C. AlreadyRunning where this user's backend runs already."""
     options = Options(
-        connection_file=args.connection or home.connection_file(), spool=home.spool_folder(), host=args.host
+        connection_file=args.connection or home.connection_file(),
+        spool=home.spool_folder(),
+        logs=home.log_folder(),
+        host=args.host,
     )
     log_to(logging.StreamHandler(sys.stderr), _log_to_file())
     serve(options)

@@ -1,10 +1,12 @@
 """The queue: legal changes of state only, an order that can be changed, all of it on the disk."""
 
+import sqlite3
 from typing import get_args
 
 import pytest
 
-from diffusion_as_shader.backend.queue import LEGAL, Queue
+from diffusion_as_shader.backend.queue import LEGAL, TABLE, Queue
+from diffusion_as_shader.shared.errors import BackendError
 from diffusion_as_shader.shared.messages import Done, Failed, JobState, Progress
 from diffusion_as_shader.shared.request import GenerationRequest
 
@@ -62,6 +64,69 @@ def test_first_come_first_served(queue):
         order.append(record.id)
         queue.set_state(record.id, "running")
     assert order == JOBS[:3]
+
+
+def test_clients_take_turns(queue):
+    """A's night of shots leaves every second turn to B, and who comes late need not wait for a whole round."""
+    for number, owner in enumerate("AAAAABB"):
+        queue.add(f"{number:032x}", GenerationRequest(), owner=owner)
+    order = [int(job, 16) for job in queue.waiting()]
+    assert order == [0, 5, 1, 6, 2, 3, 4]
+    assert [queue.place(f"{number:032x}") for number in order] == list(range(7))
+    ran = []
+    while record := queue.next():
+        ran.append(record.owner)
+        queue.set_state(record.id, "running")
+        if len(ran) == 5:
+            queue.add("f" * 32, GenerationRequest(), owner="C")
+    assert "".join(ran) == "ABABACAA"
+
+
+def test_a_job_is_moved_among_its_owners_own(queue):
+    for number, owner in enumerate("AAAB"):
+        queue.add(f"{number:032x}", GenerationRequest(), owner=owner)
+    queue.reorder(f"{2:032x}", 0)
+    assert [int(job, 16) for job in queue.waiting()] == [2, 3, 0, 1]
+    assert [int(job, 16) for job in queue.waiting("A")] == [2, 0, 1]
+
+
+def test_a_queue_of_an_older_version_is_taken_over(tmp_path):
+    older = sqlite3.connect(tmp_path / "queue.sqlite")
+    older.execute(TABLE)
+    values = (JOBS[0], "running", 1, b"{}", "t", "c", 1.0, 2.0, 1, None, None)
+    older.execute(f"INSERT INTO jobs VALUES ({', '.join('?' * 11)})", values)
+    older.commit()
+    older.close()
+    queue = Queue(tmp_path / "queue.sqlite")
+    queue.set_state(JOBS[0], "queued", note="It was broken off.")
+    assert queue.get(JOBS[0]).notes == ["It was broken off."] and queue.next().work == "generate"
+    queue.close()
+
+
+def test_a_file_that_is_no_queue_is_said_with_its_fix(tmp_path):
+    (tmp_path / "queue.sqlite").write_bytes(b"no database at all, but long enough to be looked at" * 100)
+    with pytest.raises(BackendError, match="cannot be used") as caught:
+        Queue(tmp_path / "queue.sqlite")
+    assert "move the file away" in caught.value.fix
+
+
+def test_what_the_disk_does_not_take_changes_nothing(tmp_path):
+    queue = Queue(tmp_path / "queue.sqlite")
+    add(queue, 3)
+    order = queue.waiting()
+    queue._base.execute("PRAGMA query_only = ON")  # as on a disk that is full or read-only
+    for change in (
+        lambda: queue.set_state(JOBS[0], "running"),
+        lambda: queue.reorder(JOBS[2], 0),
+        lambda: queue.add(JOBS[3], GenerationRequest()),
+    ):
+        with pytest.raises(BackendError, match="cannot write its queue"):
+            change()
+    queue._base.execute("PRAGMA query_only = OFF")
+    assert queue.waiting() == order and queue.get(JOBS[0]).state == "queued"
+    queue.set_state(JOBS[0], "running")
+    assert queue.get(JOBS[0]).attempts == 1
+    queue.close()
 
 
 @pytest.mark.parametrize("place, expected", [(0, [2, 0, 1]), (1, [0, 2, 1]), (9, [0, 1, 2]), (-5, [2, 0, 1])])

@@ -104,7 +104,7 @@ def test_an_engine_that_does_not_resume_makes_all_anew(own_backend):
 @posix
 @pytest.mark.parametrize("prompt, ends", [("hang_once=3", messages.Done), ("hang=3", messages.Failed)])
 def test_a_worker_that_hangs_is_ended_and_the_next_job_runs(start_backend, monkeypatch, prompt, ends):
-    monkeypatch.setenv("DAS_HANG_SECONDS", "1")
+    monkeypatch.setenv("DAS_HANG_SECONDS", "2")
     backend = start_backend()
     with backend.connect() as peer:
         first, second = submit(peer, prompt), submit(peer, seed=4)
@@ -112,7 +112,7 @@ def test_a_worker_that_hangs_is_ended_and_the_next_job_runs(start_backend, monke
         assert isinstance(events[-1], ends)
         if ends is messages.Done:
             assert_frames(events, expected_frames(prompt))
-            assert "made no progress for 1 s" in events[-1].notes[0]
+            assert "made no progress for 2 s" in events[-1].notes[0]
         else:
             assert events[-1].kind == "hung" and "made no progress" in events[-1].message and events[-1].fix
         assert_frames(follow(peer, second), expected_frames(seed=4))
@@ -120,7 +120,7 @@ def test_a_worker_that_hangs_is_ended_and_the_next_job_runs(start_backend, monke
 
 @posix
 def test_a_stopped_worker_hangs_too(start_backend, monkeypatch):
-    monkeypatch.setenv("DAS_HANG_SECONDS", "1")
+    monkeypatch.setenv("DAS_HANG_SECONDS", "2")
     backend = start_backend()
     with backend.connect() as peer:
         job = submit(peer, "sleep=0.1")
