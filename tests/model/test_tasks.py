@@ -1,6 +1,7 @@
 """Tasks that need a model: depth that is estimated, and the repainted first frame; tiny random networks of the real classes."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ import tiny_vision  # noqa: E402
 
 from diffusion_as_shader.backend import tasks  # noqa: E402
 from diffusion_as_shader.backend.engines import Progress, Report  # noqa: E402
+from diffusion_as_shader.backend.vision import masks  # noqa: E402
 from diffusion_as_shader.shared import task_signals  # noqa: E402
 from diffusion_as_shader.shared.errors import Cancelled, UsageError  # noqa: E402
 from diffusion_as_shader.shared.request import GenerationRequest  # noqa: E402
@@ -98,6 +100,19 @@ def test_the_first_frame_of_a_task_is_repainted_along_its_depth(painter):
     assert phases[0] == "draw" and "repaint" in phases
     notes = "\n".join(report.notes)
     assert "Candidate 1" in notes and "Candidate 2" in notes and report.versions
+
+
+def test_what_is_clicked_on_moves(tmp_path, monkeypatch):
+    """SAM 2, from a folder in the place of the hub's."""
+    folder = tiny_vision.sam(tmp_path)
+    monkeypatch.setattr(masks, "mask_from_click", partial(masks.mask_from_click, source=folder))
+    settings = ObjectManipulation(motion="back", distance=8, click=(40.0, 30.0))
+    inputs = {"source": SOURCE.copy(), "source_depth": np.full((1, HEIGHT, WIDTH), 6, np.float32)}
+    expected = masks.mask_from_click(SOURCE[0], (40.0, 30.0))
+    signals, report, phases = prepare(make("object_manipulation", object=settings), inputs)
+    assert phases == ["mask", "draw"] and set(expected.notes) <= set(report.notes)
+    moved = np.isfinite(signals["depth"][-1]) & (signals["depth"][-1] > 6.2)
+    assert expected.pixels.any() and moved.any() and not (signals["depth"][0] > 6.2)[signals["valid"][0]].any()
 
 
 def test_mesh_to_video_only_repaints(painter):
