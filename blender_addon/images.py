@@ -33,15 +33,20 @@ class BlenderImages:
     def read(self, file: Path) -> np.ndarray:
         """u8 [H,W,3]: the file's own sRGB values, whatever the scene's colour management; what is transparent lies over black."""
         with _loaded(Path(file)) as image:
-            width, height = image.size
-            pixels = np.empty(width * height * image.channels, np.float32)
-            image.pixels.foreach_get(pixels)
-            stored = pixels.reshape(height, width, image.channels)[::-1]
+            stored = _stored(image)
             colour = stored[..., :3] if image.channels >= 3 else np.repeat(stored[..., :1], 3, axis=-1)
             encoded = linear_to_srgb(colour) if image.file_format in LINEAR_FORMATS else colour
             if image.channels in (2, 4) and image.file_format not in LINEAR_FORMATS:  # their alpha is multiplied in
                 encoded = encoded * stored[..., -1:]
             return np.rint(np.clip(encoded, 0, 1) * 255).astype(np.uint8)
+
+    def read_mask(self, file: Path) -> np.ndarray:
+        """bool [H,W]: what is not transparent, or where nothing is transparent what is bright, each from one half on."""
+        with _loaded(Path(file)) as image:
+            stored = _stored(image)
+            alpha = stored[..., -1] if image.channels in (2, 4) else np.ones(stored.shape[:2])
+            colour = stored[..., :3] if image.channels >= 3 else stored[..., :1]
+            return (alpha if (alpha < 1).any() else colour.mean(axis=-1)) >= 0.5
 
     def write(self, file: Path, pixels: np.ndarray) -> None:
         """PNG of u8 [H,W,3]."""
@@ -76,6 +81,14 @@ def linear_to_srgb(linear: np.ndarray) -> np.ndarray:
     """Linear light to the sRGB curve (IEC 61966-2-1), for pictures that hold scene light such as EXR."""
     clipped = np.clip(linear, 0, 1)
     return np.where(clipped <= 0.0031308, 12.92 * clipped, 1.055 * clipped ** (1 / 2.4) - 0.055)
+
+
+def _stored(image: bpy.types.Image) -> np.ndarray:
+    """f32 [H,W,C] as in the file, its upper row first."""
+    width, height = image.size
+    pixels = np.empty(width * height * image.channels, np.float32)
+    image.pixels.foreach_get(pixels)
+    return pixels.reshape(height, width, image.channels)[::-1]
 
 
 @contextmanager

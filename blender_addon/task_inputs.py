@@ -27,7 +27,6 @@ from .fitting import fit_mask, fit_picture, fit_points
 from .footage import STRIP, Footage, find_source_strip, is_movie, movie_frames, strip_frames
 from .images import BlenderImages
 
-MASK_THRESHOLD = 127
 Tell = Callable[[str, int, int], None]
 
 
@@ -157,13 +156,13 @@ class TaskInputs:
 
     def _mask_file(self, file: Path) -> np.ndarray:
         request = self._request
-        mask = self._images.read(file).max(axis=-1) > MASK_THRESHOLD
+        mask = self._images.read_mask(file)
         sizes = {(request.height, request.width)} | ({self._file.shape[:2]} if self._file is not None else set())
         if mask.shape not in sizes:
             named = " or ".join(f"{width}x{height}" for height, width in sorted(sizes))
             raise UsageError(f"The mask {file} is {mask.shape[1]}x{mask.shape[0]}, the picture {named}.", "Give a mask of the picture's size.")
         if not mask.any():
-            raise UsageError(f"The mask {file} is black everywhere.", "Paint white what moves.")
+            raise UsageError(f"The mask {file} is empty: no pixel of it is white or opaque.", "Paint white what moves.")
         return fit_mask(mask, request.width, request.height, request.fit)
 
     def _picture(self) -> None:

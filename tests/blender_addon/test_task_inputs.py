@@ -184,7 +184,12 @@ def test_masks_from_files(scene, tmp_path):
         for name in ("mask.png", "black.png", "small.png")
     ]
     assert np.array_equal(collected(scene, request[0])["mask"], mask[..., 0] > 0)
-    for wrong, said in ((request[1], "black everywhere"), (request[2], "is 48x32, the picture 96x64")):
+    opaque = bpy.data.images.new("opaque", 96, 64, alpha=True)
+    opaque.pixels[:] = np.concatenate([mask * 0.0, mask[..., :1] / 255], axis=-1)[::-1].ravel()
+    opaque.filepath_raw, opaque.file_format = str(tmp_path / "mask.png"), "PNG"
+    opaque.save()
+    assert np.array_equal(collected(scene, request[0])["mask"], mask[..., 0] > 0), "black, and opaque where it moves"
+    for wrong, said in ((request[1], "is empty"), (request[2], "is 48x32, the picture 96x64")):
         with pytest.raises(UsageError, match=said):
             collected(scene, wrong)
 
