@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import client, home, logs, wire
 from .errors import BackendError, UsageError
-from .processes import end_process, pid_alive
+from .processes import pid_alive, stop_process
 
 ALREADY_RUNNING_CODE = 75  # EX_TEMPFAIL: another one came first
 LEASE_SECONDS = 10.0
@@ -128,11 +128,11 @@ def _ask_to_stop(connection: wire.ConnectionFile) -> None:
 
 
 def _terminate(connection: wire.ConnectionFile) -> None:
-    end_process(connection.pid)
+    stop_process(connection.pid)
 
 
 def _kill(connection: wire.ConnectionFile) -> None:
-    end_process(connection.pid, hard=True)
+    stop_process(connection.pid, hard=True)
 
 
 def _ends(connection: wire.ConnectionFile, timeout: float) -> bool:

@@ -48,7 +48,7 @@ def end_process(code: int) -> NoReturn:
     os._exit(code)
 
 
-def end_process(pid: int, hard: bool = False) -> None:
+def stop_process(pid: int, hard: bool = False) -> None:
     """Ask a process to end, or on request end it; both are the latter on Windows. One that is gone already is no error."""
     number = signal.SIGKILL if hard and sys.platform != "win32" else signal.SIGTERM
     with suppress(ProcessLookupError):
