@@ -14,7 +14,7 @@ from ...shared.errors import UsageError
 from ...shared.request import GenerationRequest
 from . import Event
 from .filming import cameras, film, points_in_space
-from .paths import camera_path
+from .paths import camera_path, check_moves
 from .source import read_source
 
 
@@ -24,6 +24,7 @@ def prepare(
     """tasks.prepare of this task. UsageError where no path is given."""
     if "world_to_camera" not in inputs and not request.camera.motion:
         raise UsageError("No camera path is given.", "Give a motion such as 'trans 0 0 -1; rot y 15', or a path file.")
+    check_moves(request, inputs)
     source = yield from read_source(request, inputs, cancelled)
     path = camera_path(request, inputs, source)
     cloud, own = yield from points_in_space(request, inputs, source, cancelled)

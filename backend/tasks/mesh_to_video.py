@@ -18,7 +18,8 @@ def prepare(
 ) -> Iterator[Event]:
     """tasks.prepare of this task. UsageError where no repaint is asked for."""
     if not request.repaint.model:
-        raise UsageError("There is nothing to prepare: the tracking video is drawn, and no repaint is asked for.", "Choose a repaint model, flux or sdxl.")
+        message = "There is nothing to prepare: the tracking video is drawn, and no repaint is asked for."
+        raise UsageError(message, "Choose a repaint model, flux or sdxl.")
     notes, versions = [], {}
     chosen = yield from repainted(request, np.asarray(inputs["first_frame"]), np.asarray(inputs["depth"]), notes, versions, cancelled)
     yield Signal("first_frame", chosen)

@@ -13,9 +13,10 @@ import numpy as np
 from ...shared.errors import UsageError
 from ...shared.request import GenerationRequest
 from ..engines import Progress
+from ..vision import masks
 from . import Event
 from .filming import cameras, film, points_in_space
-from .paths import camera_path, object_motion, stays_before_camera
+from .paths import camera_path, check_moves, object_motion, stays_before_camera
 from .point_cloud import project
 from .source import Source, read_source
 
@@ -26,6 +27,9 @@ def prepare(
     """tasks.prepare of this task. UsageError where mask or motion are missing, or the object has no depth."""
     if "mask" not in inputs and request.object.click is None:
         raise UsageError("What is to move is not said.", "Give a mask, an object of the scene, or a click on the picture.")
+    if "mask" in inputs:
+        masks.check_mask(inputs["mask"], "The mask")  # before depth is estimated
+    check_moves(request, inputs)
     source = yield from read_source(request, inputs, cancelled)
     mask = yield from find_mask(request, inputs, source)
     cloud, own = yield from points_in_space(request, inputs, source, cancelled)
@@ -41,8 +45,6 @@ def prepare(
 
 def find_mask(request: GenerationRequest, inputs: dict[str, np.ndarray], source: Source) -> Iterator[Progress]:
     """Yields Progress, returns the mask bool [H,W]: given, or of what was clicked on. UsageError where it is empty."""
-    from ..vision import masks
-
     if "mask" in inputs:
         source.used.append("mask")
         found = masks.check_mask(np.asarray(inputs["mask"]), "The mask", source.size)

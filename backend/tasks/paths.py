@@ -11,9 +11,11 @@ from ...shared import camera_motion
 from ...shared.errors import UsageError
 from ...shared.request import GenerationRequest
 from .point_cloud import moved
-from .source import Source
+from .source import Source, checked_lens
 
 DIRECTIONS = {"left": (-1, 0, 0), "right": (1, 0, 0), "up": (0, -1, 0), "down": (0, 1, 0), "front": (0, 0, -1), "back": (0, 0, 1)}
+
+CAMERA, OBJECT = "camera path", "object's motion"
 
 
 class CameraMove(NamedTuple):
@@ -23,33 +25,48 @@ class CameraMove(NamedTuple):
     zoom: np.ndarray
 
 
+def check_moves(request: GenerationRequest, inputs: dict[str, np.ndarray]) -> None:
+    """UsageError, before anything long is begun, where a given path or motion cannot be used, or an object has none."""
+    if "world_to_camera" in inputs:
+        checked(inputs["world_to_camera"], request.frames, CAMERA)
+        checked_lens(inputs.get("K", np.eye(3)[None]), CAMERA)
+    elif request.camera.motion:
+        camera_motion.parse_motion(request.camera.motion, request.frames)
+    if request.task != "object_manipulation" or request.object.motion in (*DIRECTIONS, "rot"):
+        return
+    if "object_motion" not in inputs:
+        fix = f"Choose {', '.join(DIRECTIONS)} or rot, a file of {request.frames} matrices, or an object to follow."
+        raise UsageError("No motion of the object is given.", fix)
+    checked(inputs["object_motion"], request.frames, OBJECT)
+
+
 def camera_path(request: GenerationRequest, inputs: dict[str, np.ndarray], source: Source) -> CameraMove | None:
     """The wanted path: the given one, or the motion in words; None where neither is.
 
-    Translations of a path made in a scene are scaled to the picture's depth. UsageError where its frame count is wrong or a
-    frame holds no pose.
+    Translations of a path made in a scene are scaled to the picture's depth.
     """
     if "world_to_camera" in inputs:
-        poses = checked(inputs["world_to_camera"], request.frames, "camera path")
-        relative = scaled(poses @ np.linalg.inv(poses[0]), inputs, source, "camera path")
+        poses = checked(inputs["world_to_camera"], request.frames, CAMERA)
+        relative = scaled(poses @ np.linalg.inv(poses[0]), inputs, source, CAMERA)
         source.used += [name for name in ("world_to_camera", "K") if name in inputs]
         return CameraMove(relative, zoom(inputs["K"]) if "K" in inputs else identities(request.frames, 3))
     if request.camera.motion:
         relative = camera_motion.motion(request.camera.motion, request.frames, request.camera.order)
-        return CameraMove(scaled(relative, inputs, source, "camera path"), identities(request.frames, 3))
+        return CameraMove(scaled(relative, inputs, source, CAMERA), identities(request.frames, 3))
     return None
 
 
 def zoom(K: np.ndarray) -> np.ndarray:
     """K_t K_0^-1 for K f64 [T,3,3]: how a lens changes, whatever it was at first."""
-    return np.asarray(K, np.float64) @ np.linalg.inv(np.asarray(K[0], np.float64))
+    K = checked_lens(K, CAMERA)
+    return K @ np.linalg.inv(K[0])
 
 
 def object_motion(request: GenerationRequest, inputs: dict[str, np.ndarray], source: Source, positions: np.ndarray) -> np.ndarray:
     """M_t f64 [T,4,4] of the object with first-frame ``positions`` [3,N].
 
     A word moves it by ``distance`` pixels on screen at the median depth of its points, or turns it by degrees about its
-    centroid; "path" and "follow" are the given matrices. UsageError where none is given.
+    centroid; "path" and "follow" are the given matrices.
     """
     settings = request.object
     done = np.linspace(0, 1, request.frames)
@@ -60,16 +77,12 @@ def object_motion(request: GenerationRequest, inputs: dict[str, np.ndarray], sou
         motion = identities(request.frames)
         motion[:, :3, 3] = done[:, None] * length * np.array(DIRECTIONS[settings.motion])
         return motion
-    if "object_motion" not in inputs:
-        raise UsageError(
-            "No motion of the object is given.", f"Choose {', '.join(DIRECTIONS)} or rot, a file of {request.frames} matrices, or an object to follow."
-        )
     source.used.append("object_motion")
-    motion = checked(inputs["object_motion"], request.frames, "object's motion")
+    motion = checked(inputs["object_motion"], request.frames, OBJECT)
     if not np.allclose(motion[0], np.eye(4), atol=1e-6):
         source.notes.append("The object's motion does not begin with the identity, and is taken relative to its first frame.")
         motion = motion @ np.linalg.inv(motion[0])
-    return scaled(motion, inputs, source, "object's motion")
+    return scaled(motion, inputs, source, OBJECT)
 
 
 def turned(angles: np.ndarray, pivot: np.ndarray) -> np.ndarray:
@@ -121,7 +134,8 @@ def checked(matrices: np.ndarray, frames: int, what: str) -> np.ndarray:
     good = np.isfinite(matrices).all(axis=(1, 2)) & np.isclose(matrices[:, 3], (0, 0, 0, 1)).all(axis=1)
     good[good] = np.abs(np.linalg.det(matrices[good, :3, :3])) > 1e-9
     if not good.all():
-        raise UsageError(f"Frame {int(np.argmin(good)) + 1} of the {what} is no movement in space.", "Give matrices [4,4] of finite numbers with 0 0 0 1 below.")
+        fix = "Give matrices [4,4] of finite numbers with 0 0 0 1 below."
+        raise UsageError(f"Frame {int(np.argmin(good)) + 1} of the {what} is no movement in space.", fix)
     return matrices
 
 

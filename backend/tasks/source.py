@@ -117,18 +117,27 @@ def _intrinsics(inputs: dict[str, np.ndarray], source: Source, estimated: np.nda
     """K [S,3,3]: given, or the depth model's, or of the wanted path's first frame, or of a usual lens."""
     if "source_K" in inputs:
         source.used.append("source_K")
-        return np.asarray(inputs["source_K"], np.float64)
+        return checked_lens(inputs["source_K"], "picture")
     count = len(source.frames)
     if estimated is not None:
         K = np.median(np.asarray(estimated, np.float64).reshape(-1, 3, 3), axis=0)
         source.notes.append(f"The lens was estimated with the depth: {_degrees(K, source.size):.0f} degrees across.")
     elif "K" in inputs:
-        K = np.asarray(inputs["K"][0], np.float64)
-        source.notes.append(f"The picture's lens is taken to be that of the path's first frame: {_degrees(K, source.size):.0f} degrees across.")
+        K = checked_lens(inputs["K"], "camera path")[0]
+        source.notes.append(f"The picture's lens is taken to be the path's first: {_degrees(K, source.size):.0f} degrees across.")
     else:
         K = usual_lens(source.size)
         source.notes.append(f"The lens is unknown and taken to see {FIELD_OF_VIEW:g} degrees across.")
     return np.repeat(K[None], count, axis=0)
+
+
+def checked_lens(K: np.ndarray, what: str) -> np.ndarray:
+    """K f64 [T,3,3] of pinhole cameras; UsageError where one is none."""
+    K = np.array(K, np.float64)
+    good = np.isfinite(K).all(axis=(1, 2)) & (K[:, 0, 0] > 0) & (K[:, 1, 1] > 0) & np.isclose(K[:, 2], (0, 0, 1)).all(axis=1)
+    if not good.all():
+        raise UsageError(f"Frame {int(np.argmin(good)) + 1} of the {what} has no lens: {K[np.argmin(good)].tolist()}.", "Give focal lengths above 0, in pixels.")
+    return K
 
 
 def usual_lens(size: tuple[int, int]) -> np.ndarray:

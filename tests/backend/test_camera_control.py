@@ -154,6 +154,8 @@ def test_a_first_frame_that_the_user_brings_is_handed_on():
         (moved_by("rot q 3"), {}, "Column 5 of the motion"),
         (moved_by("rot y 3"), {"source_depth": np.zeros((1, HEIGHT, WIDTH), np.float32)}, "holds no depth"),
         (REQUEST, {"world_to_camera": np.full((FRAMES, 4, 4), np.nan)}, "Frame 1 of the camera path is no movement in space"),
+        (REQUEST, {"world_to_camera": np.tile(np.eye(4), (FRAMES, 1, 1)), "K": np.zeros((FRAMES, 3, 3))}, "Frame 1 of the camera path has no lens"),
+        (moved_by("rot y 1"), {"source_K": np.diag([-9.0, 9, 1])[None]}, "of the picture has no lens"),
         (moved_by("trans 1 0 0"), {"scene_depth": np.array([0.0])}, "median depth of 0"),
     ],
 )
@@ -161,6 +163,12 @@ def test_what_cannot_be_used_is_said_with_its_fix(request_, changes, message):
     with pytest.raises(UsageError, match=message) as caught:
         prepare(request_, still(WALL) | changes)
     assert caught.value.fix
+
+
+def test_a_wrong_path_is_told_before_depth_is_looked_for():
+    inputs = {"source": picture()}
+    with pytest.raises(UsageError, match="Column 1 of the motion"):
+        prepare(moved_by("pan 3"), inputs)
 
 
 def test_depth_that_should_be_there_is_not_estimated():
