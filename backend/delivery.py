@@ -11,7 +11,7 @@ import numpy as np
 from ..shared import messages
 from .spool import JobFolder
 
-FRAMES_IN_FLIGHT = 8  # what a slow reader costs in memory
+FRAMES_IN_FLIGHT = 8  # to one client, and one more for each further job of its: what a slow reader costs in memory
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,15 @@ class Deliveries:
 
     def open(self, job: str, client: bytes, have: Iterable[int] = ()) -> None:
         """From now on a job's events go to this client, and of its frames those that it lacks."""
-        self._by_job[job] = Delivery(job, client, self._folder_of(job), self.send, have)
+        self._by_job[job] = Delivery(job, client, self._folder_of(job), self.send, lambda: self._has_room(client), have)
+
+    async def acknowledge(self, job: str, client: bytes, index: int) -> None:
+        """A frame is safe with the client that the job is delivered to; then others may be sent to it."""
+        delivery = self._by_job.get(job)
+        if delivery and delivery.client == client:
+            await delivery.acknowledge(index)
+            for each in self._of(client):
+                await each.pump()
 
     def close(self, job: str) -> None:
         """The client has all that it was to get."""
@@ -51,21 +59,41 @@ class Deliveries:
         for delivery in list(self._by_job.values()):
             await delivery.pump()
 
+    def _of(self, client: bytes) -> list[Delivery]:
+        return [delivery for delivery in self._by_job.values() if delivery.client == client]
+
+    def _has_room(self, client: bytes) -> bool:
+        return sum(delivery.in_flight for delivery in self._of(client)) < FRAMES_IN_FLIGHT
+
 
 class Delivery:
     """Sends frames in order of their index, a few ahead of what the client has acknowledged, and then the end."""
 
-    def __init__(self, job: str, client: bytes, folder: JobFolder, send: Send, have: Iterable[int] = ()):
+    def __init__(
+        self,
+        job: str,
+        client: bytes,
+        folder: JobFolder,
+        send: Send,
+        has_room: Callable[[], bool],
+        have: Iterable[int] = (),
+    ):
         self.job = job
         self.client = client
         self.received = set(have)
         self.ended = False
         self._folder = folder
         self._send = send
+        self._has_room = has_room
         self._ready: set[int] = set()
         self._in_flight: set[int] = set()
         self._ending: messages.Message | None = None
         self._pumping = asyncio.Lock()
+
+    @property
+    def in_flight(self) -> int:
+        """Frames that were sent and not acknowledged; those of a job that has ended may never be."""
+        return 0 if self.ended else len(self._in_flight)
 
     async def add(self, indices: Iterable[int]) -> None:
         """These frames lie in the spool."""
@@ -78,7 +106,6 @@ class Delivery:
             self.received.add(index)
             self._in_flight.discard(index)
             await asyncio.to_thread(self._folder.receive_frame, index)
-            await self.pump()
 
     def restart(self) -> None:
         """Every frame is made anew, and all of them go to the client."""
@@ -95,7 +122,7 @@ class Delivery:
         """Send what may be sent. A frame that the socket does not take now is tried again at the next pump."""
         async with self._pumping:
             while waiting := self._ready - self.received - self._in_flight:
-                if len(self._in_flight) >= FRAMES_IN_FLIGHT or not await self._send_frame(min(waiting)):
+                if (self._in_flight and not self._has_room()) or not await self._send_frame(min(waiting)):
                     return
             if self._ending is not None and not self.ended:
                 self.ended = await self._send(self.client, self._ending)

@@ -134,10 +134,8 @@ class Jobs:
 
     async def received(self, job: str, index: int, client: bytes) -> None:
         """A frame is safe with the client that the job is delivered to."""
-        delivery = self.deliveries.get(job)
-        if delivery and delivery.client == client:
-            await delivery.acknowledge(index)
-            await self.running.tidy(job)
+        await self.deliveries.acknowledge(job, client, index)
+        await self.running.tidy(job)
 
     def _known(self, job: str) -> Record:
         record = self._queue.get(job)

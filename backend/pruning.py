@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from .queue import Queue
 from .spool import JobFolder
 
 KEPT_SECONDS = 7 * 24 * 3600.0
+LEAP_SECONDS = 3600.0
 KEPT_BYTES = 20e9  # of all jobs together; the variable DAS_SPOOL_GB sets another bound
 JOB_NAME = re.compile("[0-9a-f]{32}")
 
@@ -21,12 +23,24 @@ log = logging.getLogger(__name__)
 
 
 class Pruning:
-    """Forgets ended jobs, the oldest first, with all that they left. ``in_use`` says of a job that its client is there."""
+    """Forgets ended jobs, the oldest first, with all that they left. ``in_use`` says of a job that its client is there.
 
-    def __init__(self, queue: Queue, spool: Path, in_use: Callable[[str], bool]):
+    Once the wall clock has leapt nothing is forgotten for its age until the backend starts anew.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        spool: Path,
+        in_use: Callable[[str], bool],
+        wall: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
+    ):
         self._queue = queue
         self._spool = spool
         self._in_use = in_use
+        self._wall, self._steady = wall, steady
+        self._offset, self._leapt = wall() - steady(), False
         self._bytes = float(os.environ.get("DAS_SPOOL_GB", KEPT_BYTES / 1e9)) * 1e9
 
     def at_start(self) -> None:
@@ -37,14 +51,16 @@ class Pruning:
             if state is None or (state == "done" and not folder.frame_indices()):
                 folder.drop()
 
-    async def prune(self, now: float) -> None:
+    async def prune(self) -> None:
         """Keep within the bounds of age and size."""
+        now = self._wall()
+        self._leapt |= abs(now - self._steady() - self._offset) > LEAP_SECONDS
         sizes = await asyncio.to_thread(self._sizes)
         total = sum(sizes.values())
         for job, ended in self._queue.ended():
             if self._in_use(job):
                 continue
-            if now - ended > KEPT_SECONDS or total > self._bytes:
+            if (now - ended > KEPT_SECONDS and not self._leapt) or total > self._bytes:
                 total -= sizes.get(job, 0)
                 await self._forget(job)
         if total > self._bytes:

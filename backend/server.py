@@ -345,7 +345,7 @@ class Server:
     async def _keep_house(self) -> None:
         while True:
             try:
-                await self._pruning.prune(time.time())
+                await self._pruning.prune()
                 if self._options.logs:
                     await asyncio.to_thread(logs.turn, self._options.logs)
             except Exception:  # a defect of ours must not end the server

@@ -106,6 +106,18 @@ def test_a_slow_reader_is_sent_no_more_than_it_has_acknowledged(peer):
     assert_frames(events, expected_frames(frames=49))
 
 
+def test_of_all_jobs_together_a_slow_reader_is_sent_little(peer):
+    """Eight frames, and one more of each further job, so that none waits for another."""
+    jobs = [submit(peer, frames=17, seed=seed) for seed in range(3)]
+    until(lambda: all(peer.status(job).state == "done" for job in jobs))
+    events = {job: peer.events(job) for job in jobs}
+    assert [len(frames_of(events[job])) for job in jobs] == [FRAMES_IN_FLIGHT, 1, 1]
+    for seed, job in enumerate(jobs):
+        for index in frames_of(events[job]):
+            peer.received(job, index)
+        assert_frames(events[job] + follow(peer, job), expected_frames(frames=17, seed=seed))
+
+
 def test_a_backend_that_is_killed_is_noticed_once(own_backend):
     peer = own_backend.connect()
     job = submit(peer, "sleep=0.1", frames=49)

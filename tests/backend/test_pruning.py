@@ -37,7 +37,7 @@ def job(queue, tmp_path, number, *states, signals=True) -> str:
 
 def prune(queue, tmp_path, now=NOW, in_use=()) -> set[str]:
     """What is left."""
-    asyncio.run(Pruning(queue, tmp_path, in_use.__contains__).prune(now))
+    asyncio.run(Pruning(queue, tmp_path, in_use.__contains__, lambda: now).prune())
     return {entry.name for entry in tmp_path.iterdir() if entry.is_dir()}
 
 
@@ -47,6 +47,17 @@ def test_ended_jobs_go_after_a_week(queue, tmp_path):
     assert prune(queue, tmp_path) == {*ended, *others}
     assert prune(queue, tmp_path, NOW + KEPT_SECONDS, in_use=ended[:1]) == {ended[0], *others}
     assert queue.get(ended[0]) and queue.get(ended[1]) is None
+
+
+def test_a_wall_clock_that_leaps_makes_nothing_old(queue, tmp_path):
+    ended = job(queue, tmp_path, 0, "cancelled")
+    wall, steady = [NOW], [5.0]
+    pruning = Pruning(queue, tmp_path, lambda name: False, lambda: wall[0], lambda: steady[0])
+    for leap in (10 * KEPT_SECONDS, 0.0, KEPT_SECONDS):  # there, back, and slowly on
+        wall[0] = NOW + leap
+        steady[0] += 1
+        asyncio.run(pruning.prune())
+    assert queue.get(ended)
 
 
 def test_beyond_the_bound_of_size_the_oldest_go_first(queue, tmp_path, monkeypatch):
