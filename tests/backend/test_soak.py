@@ -83,7 +83,7 @@ def test_a_clients_clock_that_jumps(tmp_path):
 def test_who_reads_slowly_or_never_costs_little(tmp_path):
     with Backend(tmp_path) as backend:
         show(readers.slow_reader(backend, FEW, jobs=1, frames=17))
-        show(readers.never_reads(backend, FEW, questions=1500))
+        show(readers.never_reads(backend, FEW, questions=1500, jobs=3))
 
 
 def test_a_backend_takes_payloads_back_to_back(tmp_path):

@@ -21,7 +21,7 @@ from .backend import environment
 from .options import Broken, Options
 
 # Part -> its bound in seconds, generous for a slow machine.
-PARTS = {"fuzz": 900, "jobs": 900, "disk": 600, "clock": 600, "readers": 300, "payload": 300}
+PARTS = {"fuzz": 2400, "jobs": 900, "disk": 600, "clock": 600, "readers": 300, "payload": 300}
 
 
 def main(argv: list[str]) -> int:

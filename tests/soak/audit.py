@@ -42,10 +42,11 @@ def change(spool: Path, statements: str) -> None:
 class Audit:
     """``broken`` holds a sentence for each promise that was not kept; ``figures`` what is worth telling.
 
-    ``losses`` is how often a client's last words may have been lost: it, or the server, was killed, or it left.
+    ``losses`` is how often a client's last words may have been lost: it, or the server, was killed, or it left;
+    ``forgotten``: ended jobs may be gone from the queue, as a clock has jumped beyond the time for which they are kept.
     """
 
-    def __init__(self, plan: Plan, ledgers: list[Ledger], home: Path, log: str, losses: int):
+    def __init__(self, plan: Plan, ledgers: list[Ledger], home: Path, log: str, losses: int, forgotten: bool = False):
         self.broken: list[str] = []
         self.figures: list[str] = []
         self._home = home
@@ -56,6 +57,9 @@ class Audit:
             self._changes = defaultdict(list)
             for job, new in base.execute("SELECT job, new FROM history ORDER BY number"):
                 self._changes[job].append(new)
+        if forgotten:
+            tries = {job: (news[-1], news.count("running")) for job, news in self._changes.items() if news[-1] in FINAL_STATES}
+            self._rows = tries | self._rows
         self.tried_again = [job for job, (_, attempts) in self._rows.items() if attempts > 1]
         self._made = Counter(made_file(home).read_text().splitlines())
         for job, plan in self._plans.items():

@@ -31,6 +31,8 @@ JUMPS = 12
 class _Jumping(Campaign):
     """A campaign whose strikes move the clocks of the backend's processes instead of killing anybody."""
 
+    forgets = True
+
     def __init__(self, plan: Plan, folder: Path, patience: float):
         super().__init__(plan, folder, patience)
         self.variables = faults.variables()

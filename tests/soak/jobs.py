@@ -78,7 +78,7 @@ class Campaign:
         leaves = sum(reader.ledger.leaves for reader in self._readers)
         losses = leaves + self.struck["server"] + self.struck["client"]
         self.ledgers = [reader.read() for reader in self._readers]
-        audit = self.audit = Audit(self.plan, self.ledgers, self.folder, self.log(), losses)
+        audit = self.audit = Audit(self.plan, self.ledgers, self.folder, self.log(), losses, self.forgets)
         if audit.broken:
             raise Broken(audit.broken)
         kills = ", ".join(f"{count} {victim}" for victim, count in self.struck.items() if count)
@@ -87,6 +87,7 @@ class Campaign:
     # ---- what the two kinds of backend differ in
 
     words: tuple[str, ...] = ()
+    forgets = False  # whether ended jobs may be forgotten meanwhile
 
     def _start_backend(self) -> None:
         raise NotImplementedError

@@ -23,6 +23,7 @@ from .plan import ClientPlan, JobPlan, Plan
 JOBS_AT_ONCE = 3
 SECONDS_BETWEEN_ROUNDS = 0.01
 SECONDS_BETWEEN_TRIES = 0.1
+GONE = ("backend_lost", "backend_stopped")  # kinds of failures that the client makes up itself: the job goes on
 PASSING = ("busy", "backend")  # kinds of refusals that a client waits out
 
 Connect = Callable[[str], client.Client]
@@ -88,8 +89,8 @@ class Player:
                     self._journal.write("accepted", plan.job)
                 case messages.Frame():
                     self._keep(peer, event)
-                case messages.Failed(kind="backend_lost"):
-                    pass
+                case messages.Failed() if event.kind in GONE:
+                    return False
                 case messages.Failed() if event.kind in PASSING and plan.job not in self._ledger.accepted:
                     self._refused_until[plan.job] = time.monotonic() + 10 * SECONDS_BETWEEN_TRIES
                     return False

@@ -32,6 +32,7 @@ SECONDS_A_FRAME = 0.05
 MOST_MEMORY = 96 << 20  # of the server, above what it had: eight frames of a job at hand, and what is being copied
 LONGEST_WAIT = 0.5  # of anybody else, the median far below
 QUESTIONS = 20_000
+DEAF_JOBS = 16
 SECONDS_TO_LOSE = 20.0
 
 
@@ -116,23 +117,30 @@ def _dawdle(peer: client.Client, job: str, request, patience: float) -> bool:
     return is_right(seen, request)
 
 
-def never_reads(backend: Backend, options: Options, questions: int = QUESTIONS) -> Iterator[str]:
-    """One with the key who asks for the list of jobs for ever and for a job of large frames, and takes no answer."""
+def never_reads(backend: Backend, options: Options, questions: int = QUESTIONS, jobs: int = DEAF_JOBS) -> Iterator[str]:
+    """One with the key who asks for jobs of large frames and for the list of jobs, again and again, and takes no answer."""
     with zmq.Context() as context, context.socket(zmq.DEALER) as deaf, Watch(backend) as watch:
         connection = backend.connection
         wire.join_curve(deaf, connection.server_public, connection.client_public, connection.client_secret)
         deaf.rcvhwm, deaf.rcvbuf, deaf.sndhwm, deaf.sndtimeo = 1, 4096, 10, 1000
         deaf.connect(connection.address)
-        request = make_request("sleep=0.01", seed=options.seed, frames=25, **BIG)
+        request = make_request(seed=options.seed, frames=9, **BIG)
         deaf.send_multipart(wire.encode(messages.Hello(protocol=messages.PROTOCOL_VERSION, name="deaf")))
-        deaf.send_multipart(wire.encode(messages.Submit(job="d" * 32, request=request, signals=signals_of(request))))
+        for job in (names := [f"{number:032x}" for number in range(jobs)]):
+            deaf.send_multipart(wire.encode(messages.Submit(job=job, request=request, signals=signals_of(request))))
+        until(lambda: _are_made(backend, names), options.seconds, "the jobs of one that never reads are made")
         sent, end = 0, time.monotonic() + options.seconds / 2
         while sent < questions and time.monotonic() < end:
             sent += _asked(deaf)
         time.sleep(1.0)  # in which what was asked is answered
-    yield f"one that never reads, {sent} questions and a job of 25 MB: {watch.told()}"
+    yield f"one that never reads, {jobs} jobs of 9 frames of 1 MB and {sent} questions: {watch.told()}"
     watch.hold("One that never reads")
     yield from _still_works(backend, options)
+
+
+def _are_made(backend: Backend, jobs: list[str]) -> bool:
+    """Every frame of these jobs lies in the spool, as nobody takes one."""
+    return all(len(list((backend.folder / "spool" / job / "frames").glob("*.npy"))) == 9 for job in jobs)
 
 
 def _asked(deaf: zmq.Socket) -> bool:
@@ -146,7 +154,6 @@ def _asked(deaf: zmq.Socket) -> bool:
 def _still_works(backend: Backend, options: Options) -> Iterator[str]:
     request = make_request(seed=options.seed + 1)
     with backend.connect("after") as peer:
-        peer.cancel("d" * 32)
         seen = follow(peer, submit(peer, request), options.seconds)
     hold([(is_right(seen, request), f"After one that never reads a job ended with {seen[-1:]}.")])
     yield "a job after that: complete"
