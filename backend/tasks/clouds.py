@@ -76,7 +76,7 @@ def _track(request: GenerationRequest, source: Source, cancelled: Callable[[], b
     if request.fit == "pad":
         column, row = grid.astype(np.intp).T
         grid = grid[~black_margin(source.frames[0], source.frames)[row, column]]
-    from ..vision import tracks
+    from ..vision import catalogue, tracks
 
     method = request.transfer.tracker
     found = yield from told(
@@ -84,6 +84,9 @@ def _track(request: GenerationRequest, source: Source, cancelled: Callable[[], b
     )
     lost = 1 - found.visible[-1].mean()
     source.notes.append(f"{len(grid)} points were tracked by {method}; {100 * lost:.0f} % are hidden or lost at the end.")
+    if method == "cotracker":
+        model = catalogue.named(method)
+        source.notes.append(f"CoTracker's licence is {model.licence}: {model.terms}.")
     return found
 
 

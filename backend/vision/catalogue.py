@@ -23,8 +23,8 @@ PIPELINE = r"model_index\.json|scheduler/[^/]+\.json|tokenizer(_\d)?/[^/]+\.(jso
 SETUP = "Run python3 install/run.py setup --model."
 OURS = ("torch", "diffusers", "transformers")
 COTRACKER = (
-    "Install the authors' code (facebookresearch/co-tracker, for non-commercial use only) with the Python that das doctor names,"
-    " or choose the tracker dis."
+    "Install the authors' code (facebookresearch/co-tracker at 82e02e8029753ad4ef13cf06be7f4fc5facdda4d, for non-commercial use only)"
+    " with the Python that das doctor names, or choose the tracker dis."
 )
 
 
