@@ -258,6 +258,14 @@ def test_events_come_in_order_and_twice_the_same(scene, results):
             assert np.array_equal(event.pixels, results[event.index])
 
 
+def test_the_frames_that_an_earlier_attempt_made_are_left_out_and_the_rest_are_the_same(scene, results):
+    have = frozenset([0, 1, 5])
+    events = list(ProjectionEngine().generate(GenerationRequest(), scene.signals, cancelled=lambda: False, have=have))
+    made = {event.index: event.pixels for event in events if isinstance(event, Frame)}
+    assert made.keys() == set(range(FRAMES)) - have and isinstance(events[-1], Report)
+    assert all(np.array_equal(pixels, results[index]) for index, pixels in made.items())
+
+
 def test_signals_may_be_read_only(scene, results):
     locked = {name: array.copy() for name, array in scene.signals.items()}
     for array in locked.values():

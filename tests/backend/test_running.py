@@ -2,6 +2,7 @@
 
 import asyncio
 
+import numpy as np
 import pytest
 
 from diffusion_as_shader.backend.delivery import Deliveries
@@ -130,6 +131,26 @@ def test_a_job_whose_workers_die_is_tried_twice_and_then_fails(tmp_path):
     assert (record.state, record.attempts, record.failure) == ("failed", 2, failed)
     (note,) = record.notes
     assert "ended on purpose in the middle of attempt 1" in note
+
+
+def test_a_frame_that_a_worker_made_and_did_not_tell_of_is_delivered(tmp_path):
+    """Its last words may die with it."""
+
+    async def play():
+        house = House(tmp_path)
+        await house.begin(JOB)
+        house.workers[-1].over.set()
+        await settle()
+        await house.ready()
+        JobFolder(tmp_path / JOB).write_frame(3, np.full((2, 2, 3), 7, np.uint8))
+        house.workers[-1].over.set()
+        while not (house.told and isinstance(house.told[-1], messages.Failed)):
+            await asyncio.sleep(0.01)
+        return house
+
+    house = asyncio.run(asyncio.wait_for(play(), 30))
+    frame, failed = house.told
+    assert frame.index == 3 and (frame.array == 7).all() and failed.kind == "worker_died"
 
 
 @pytest.mark.parametrize("phase, bound", [(None, LOADING_TAKES), ("load", LOADING_TAKES), ("denoise", 1)])

@@ -1,5 +1,7 @@
 """A live server: every answer is of the schema, nonsense is refused and forgotten, clients do not disturb each other."""
 
+import subprocess
+import sys
 import time
 import uuid
 
@@ -286,6 +288,23 @@ def test_a_leased_backend_goes_after_its_client_has_vanished_and_keeps_the_job(s
         assert peer.status(job).state in ("queued", "running")
         peer.cancel(job)
         until(lambda: peer.status(job).state == "cancelled")
+
+
+def test_a_client_on_this_machine_whose_process_is_gone_is_missed_at_once(backend):
+    """Sooner than by its silence alone, of which four seconds would be needed."""
+    code = (
+        "import sys, time; from diffusion_as_shader.shared import client, wire; from pathlib import Path\n"
+        "peer = client.connect(wire.read_connection(Path(sys.argv[1])), 'doomed'); print('up', flush=True); time.sleep(600)"
+    )
+    file = backend.folder / "connection.json"
+    with subprocess.Popen([sys.executable, "-c", code, str(file)], stdout=subprocess.PIPE) as doomed:
+        try:
+            assert doomed.stdout.readline().strip() == b"up"
+        finally:
+            doomed.kill()
+    killed = time.monotonic()
+    until(lambda: "doomed has vanished" in backend.output())
+    assert time.monotonic() - killed < 2 * wire.HEARTBEAT_SECONDS - 1
 
 
 def test_a_silent_client_keeps_its_lease(start_backend):
