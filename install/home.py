@@ -32,15 +32,23 @@ def register(entries: list[dict], folder: Path) -> None:
 
     Raises InstallError if the file there cannot be read or written.
     """
-    path = folder / "environments.json"
-    known = _read(path)
     names = {entry["name"] for entry in entries}
-    merged = [entry for entry in known if entry.get("name") not in names] + entries
-    if merged != known:
-        write_json(path, {"version": 1, "environments": merged})
+    _replace([*(entry for entry in known(folder) if entry.get("name") not in names), *entries], folder)
 
 
-def _read(path: Path) -> list[dict]:
+def unregister(name: str, folder: Path) -> None:
+    """Take one entry out of folder/environments.json; the others stay. InstallError as :func:`register`."""
+    _replace([entry for entry in known(folder) if entry.get("name") != name], folder)
+
+
+def _replace(entries: list[dict], folder: Path) -> None:
+    if entries != known(folder):
+        write_json(folder / "environments.json", {"version": 1, "environments": entries})
+
+
+def known(folder: Path) -> list[dict]:
+    """The entries of folder/environments.json. InstallError where it cannot be read."""
+    path = folder / "environments.json"
     try:
         return json.loads(path.read_text(encoding="utf-8"))["environments"]
     except FileNotFoundError:

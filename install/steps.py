@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -56,6 +58,20 @@ def stop(child: subprocess.Popen, patience: float = 10) -> None:
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
+
+
+def stop_tree(child: subprocess.Popen, patience: float = 10) -> None:
+    """End a child that was started with ``start_new_session``, and all that it has started: venv and pip have children too."""
+    if child.poll() is not None:
+        return
+    if os.name == "nt":
+        subprocess.run(["taskkill", "/T", "/F", "/PID", str(child.pid)], capture_output=True, timeout=60)
+        child.wait(patience)
+        return
+    os.killpg(child.pid, signal.SIGTERM)
+    stop(child, patience)
+    with contextlib.suppress(ProcessLookupError):  # none of them is left
+        os.killpg(child.pid, signal.SIGKILL)
 
 
 def clean_environment() -> dict[str, str]:

@@ -68,7 +68,7 @@ def test_the_package_reads_what_is_written(das_home):
 def test_entries_of_others_stay(tmp_path):
     home.register([entry("mine"), entry("theirs")], tmp_path)
     home.register([entry("mine", "/new/python")], tmp_path)
-    known = {one["name"]: one["python"] for one in home._read(tmp_path / "environments.json")}
+    known = {one["name"]: one["python"] for one in home.known(tmp_path)}
     assert known == {"theirs": sys.executable, "mine": "/new/python"}
     assert [path.name for path in tmp_path.iterdir()] == ["environments.json"]
 
