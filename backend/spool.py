@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+
+_PARSING = threading.Lock()  # numpy reads a file's header by ast, which fails in several threads at once in Python 3.11
 
 
 class JobFolder:
@@ -63,7 +66,8 @@ class JobFolder:
     def read_frame(self, index: int) -> tuple[str, np.ndarray]:
         """A signal's name, empty for a frame, and the array."""
         file = next(iter(self._files(index)), self.frames / f"{index:04d}.npy")
-        return file.stem[5:], np.load(file, allow_pickle=False)
+        with _PARSING:
+            return file.stem[5:], np.load(file, allow_pickle=False)
 
     def receive_frame(self, index: int) -> None:
         """The client has it: only a mark stays, so that it is not made again."""
