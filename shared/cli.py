@@ -54,6 +54,8 @@ PLACES: dict[str, Place] = {
     "benchmark tracking": Place(("blender",), "benchmark_tracking"),
     "benchmark projection": Place(("blender",), "benchmark_projection"),
     "benchmark points": Place(("backend",), "benchmark_points"),
+    "benchmark tracks": Place(("blender",), "benchmark_tracks"),
+    "benchmark tracks take": Place(("backend",), "benchmark_tracks"),
     "benchmark das": Place(("backend",), "benchmark_das", "torch"),
     "serve": Place(("backend",), "serve"),
     "doctor": Place(("backend", "blender"), "doctor"),
@@ -139,7 +141,8 @@ def rooms_here() -> list[Room]:
 def command_key(args: argparse.Namespace) -> str:
     """The entry of PLACES that parsed arguments ask for."""
     if args.command == "benchmark":
-        return f"benchmark {args.what}"
+        a_take = args.what == "tracks" and args.file and args.file.is_dir()
+        return f"benchmark {args.what}" + (" take" if a_take else "")
     if args.command in ("camera-control", "object-manipulation") and args.target.suffix.lower() == ".blend":
         return f"{args.command} scene"
     if args.command != "generate":
@@ -151,8 +154,8 @@ def command_key(args: argparse.Namespace) -> str:
 
 def run_again(argv: list[str], room: Room, blender: str | None) -> int:
     """The same command in a Python of another room, which gets our streams, our signals and gives our exit code."""
-    python = find_environment(room, blender).python
-    command = [python, "-m", __package__.rpartition(".")[0].rpartition(".")[2], *argv]
+    command = command_in(argv, room, blender)
+    python = command[0]
     sys.stdout.flush()
     try:
         if os.name == "posix":
@@ -164,6 +167,11 @@ def run_again(argv: list[str], room: Room, blender: str | None) -> int:
         raise UsageError(
             f"{python} cannot be run: {error.strerror}.", "Make the environments again with python3 install/run.py setup."
         ) from None
+
+
+def command_in(argv: list[str], room: Room, blender: str | None = None) -> list[str]:
+    """The command line of ``das ARGV`` in a Python that serves a room. UsageError with the fix if there is none."""
+    return [find_environment(room, blender).python, "-m", __package__.rpartition(".")[0].rpartition(".")[2], *argv]
 
 
 def find_environment(room: Room, blender: str | None = None) -> home.Environment:
@@ -303,8 +311,8 @@ def _add_camera(camera: argparse.ArgumentParser) -> None:
 
 def _add_backend_commands(add, blender: argparse.ArgumentParser, everywhere: argparse.ArgumentParser) -> None:
     benchmark = add("benchmark", "Measure speed or quality on this machine.", blender)
-    benchmark.add_argument("what", choices=("tracking", "projection", "points", "das"))
-    benchmark.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a .blend file (default: the example)")
+    benchmark.add_argument("what", choices=("tracking", "projection", "points", "tracks", "das"))
+    benchmark.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a .blend file (default: the example); for tracks also a take of it")
     benchmark.add_argument("-o", dest="output", type=Path, metavar="FOLDER", help="where to put pictures")
     model = benchmark.add_argument_group("benchmark das", "--size full, the default with a card, or --size tiny")
     model.add_argument("--weights", metavar="FOLDER|ID", help="these weights (default: random ones)")

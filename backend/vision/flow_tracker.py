@@ -17,7 +17,7 @@ from .backdrop import Hiding, backdrop_motion
 CONSISTENT = 1.5  # pixels that a point may miss itself by, there and back
 MOVES_ALONG = 0.3  # of Hiding: less is the backdrop's own
 HIDES = 0.7  # of Hiding: more hides it
-SAME_COLOUR = 10.0  # levels
+SAME_COLOUR, VERY_SAME = 10.0, 6.0  # levels
 MOSTLY = 0.7  # of the frames
 ENOUGH = 3  # frames
 
@@ -102,10 +102,12 @@ def _of_backdrop(video: np.ndarray, motions: np.ndarray, behind: np.ndarray, tol
         first = colours if index == 0 else first
         differing.append(np.abs(colours - first).max(axis=1))
     hidden, differing = np.stack(hidden), np.stack(differing)
-    uncovered = (hidden < HIDES) & _inside(behind, video.shape[1:3])
+    inside = _inside(behind, video.shape[1:3])
+    uncovered = (hidden < HIDES) & inside
     count = uncovered[1:].sum(axis=0)
     found_again = (uncovered & (differing < SAME_COLOUR))[1:].sum(axis=0) >= MOSTLY * count
-    return (hidden[0] < MOVES_ALONG) | (found_again & (count >= ENOUGH)), uncovered
+    belongs = (hidden[0] < MOVES_ALONG) | (found_again & (count >= ENOUGH))
+    return belongs, uncovered | ((differing < VERY_SAME) & inside)
 
 
 def sample(field: np.ndarray, xy: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ PARTS = ("all", "visible", "others")
 
 
 def run(args: argparse.Namespace, reporter: Reporter) -> int:
-    scene, name = _open(args)
+    scene, name = open_or_build(args)
     light_flatly(scene)
     request = msgspec.structs.replace(request_from(args, scene), first_frame=FirstFrame(), engine="projection")
     with tempfile.TemporaryDirectory(prefix="das-benchmark-") as scratch:
@@ -71,7 +71,8 @@ def compare(take: Take, truth: dict[int, np.ndarray]) -> dict[str, tuple[float, 
     return {part: (psnr_of_error(error, int(count)), count / whole) for part, (error, count) in sums.items()}
 
 
-def _open(args: argparse.Namespace) -> tuple[bpy.types.Scene, str]:
+def open_or_build(args: argparse.Namespace) -> tuple[bpy.types.Scene, str]:
+    """The file's scene, or the example, and its name."""
     if args.file:
         return open_scene(args, args.file), args.file.stem
     bpy.ops.wm.read_factory_settings(use_empty=True)

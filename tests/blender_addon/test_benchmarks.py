@@ -3,6 +3,8 @@
 import argparse
 import io
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -132,3 +134,24 @@ def test_compare_tells_visible_pixels_from_the_others(tmp_path):
     assert figures["others"][0] == pytest.approx(20 * np.log10(255 / 10))
     assert 0.3 < figures["others"][1] < 0.6
     assert sum(figures[part][1] for part in ("visible", "others")) == pytest.approx(1)
+
+
+def test_the_trackers_are_measured_on_renders_with_true_tracks(empty_file, tmp_path):
+    """The whole command: Blender renders a small example, the backend's Python tracks it and compares."""
+    take = tmp_path / "clip"
+    args = ["benchmark", "tracks", "--size", "192x128", "--count", "9", "--frames", "1:9", "--first-frame", "workbench", "-o", str(take), "--json"]
+    done = subprocess.run([sys.executable, "-m", "diffusion_as_shader", *args], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    found = {line["tracker"]: line for line in map(json.loads, done.stdout.splitlines()) if line.get("tracker")}
+    assert set(found) == {"dis", "lucas_kanade"}
+    for figures in found.values():
+        assert 0.5 < figures["within"]["4"] <= figures["within"]["8"] <= 1 and figures["objects"]
+        assert figures["occlusion_accuracy"] > 0.7 and figures["seconds"] > 0
+    stored = np.load(take / "tracks.npz")
+    images = BlenderImages()
+    frames = [images.read(take / "frames" / f"{number:04d}.png").astype(int) for number in (1, 9)]
+    assert frames[0].shape == (128, 192, 3) and stored["tracks"].shape[0] == 9
+    # Where a point is seen in both, the renders show about the same colour at its true places.
+    seen = stored["visibility"][8]
+    first, last = (frame[tuple(np.floor(stored["tracks"][index][seen]).astype(int).T[::-1])] for frame, index in zip(frames, (0, 8)))
+    assert np.median(np.abs(first - last).max(axis=1)) < 12
