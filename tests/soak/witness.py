@@ -1,6 +1,6 @@
 """A good client beside the others: python -m soak.witness FILE asks for the jobs again and again, until its input ends.
 
-Writes how long each answer took, in seconds, as JSON. A process of its own, so that nothing but the backend delays it.
+Writes when each was asked (monotonic clock) and how long the answer took, in seconds, as JSON. A process of its own, so that nothing but the backend delays it.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ SECONDS_BETWEEN = 0.02
 def main(file: Path) -> None:
     ended = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
-    times: list[float] = []
+    times: list[tuple[float, float]] = []
     with client.connect(wire.read_connection(home.connection_file()), "witness") as peer:
         print("here", flush=True)
         while not ended.wait(SECONDS_BETWEEN):
-            began = time.perf_counter()
+            began = time.monotonic()
             peer.list()
-            times.append(time.perf_counter() - began)
+            times.append((began, time.monotonic() - began))
     file.write_text(json.dumps(times))
 
 
