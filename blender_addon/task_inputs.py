@@ -6,6 +6,7 @@ scene are exact; what is not known here the backend estimates.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -242,5 +243,6 @@ def find_object(name: str, what: str) -> bpy.types.Object:
         raise UsageError(f"No object {what} is chosen.", "Choose one of the scene's objects.")
     thing = bpy.data.objects.get(name)
     if thing is None:
-        raise UsageError(f"There is no object {name!r}.", f"Choose an object {what} that is in the file.")
+        near = difflib.get_close_matches(name, bpy.data.objects.keys(), 3, cutoff=0.0)
+        raise UsageError(f"There is no object {name!r}.", f"Choose an object {what} that is in the file, such as {', '.join(near) or 'none yet'}.")
     return thing
