@@ -122,13 +122,14 @@ def never_reads(backend: Backend, options: Options, questions: int = QUESTIONS, 
     with zmq.Context() as context, context.socket(zmq.DEALER) as deaf, Watch(backend) as watch:
         connection = backend.connection
         wire.join_curve(deaf, connection.server_public, connection.client_public, connection.client_secret)
-        deaf.rcvhwm, deaf.rcvbuf, deaf.sndhwm, deaf.sndtimeo = 1, 4096, 10, 1000
+        deaf.rcvhwm, deaf.rcvbuf, deaf.sndhwm, deaf.sndtimeo = 1, 4096, 10, int(SECONDS * 1000)
         deaf.connect(connection.address)
         request = make_request(seed=options.seed, frames=9, **BIG)
         deaf.send_multipart(wire.encode(messages.Hello(protocol=messages.PROTOCOL_VERSION, name="deaf")))
         for job in (names := [f"{number:032x}" for number in range(jobs)]):
             deaf.send_multipart(wire.encode(messages.Submit(job=job, request=request, signals=signals_of(request))))
         until(lambda: _are_made(backend, names), options.seconds, "the jobs of one that never reads are made")
+        deaf.sndtimeo = 1000
         sent, end = 0, time.monotonic() + options.seconds / 2
         while sent < questions and time.monotonic() < end:
             sent += _asked(deaf)
