@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 if sys.version_info < (3, 11):
@@ -21,8 +22,9 @@ if not __package__:  # run as a script: its siblings are the package `install` o
 
 from .environments import MODEL, PLANS, LeftOut, Made, Plan, make_environments  # noqa: E402
 from .errors import InstallError  # noqa: E402
+from .gui import CannotBeHere, default_room, ready_room, window_run  # noqa: E402
 from .steps import clean_environment, say, stop  # noqa: E402
-from .tests import run_soak, run_tests  # noqa: E402
+from .tests import Start, run_soak, run_tests  # noqa: E402
 
 INTERRUPTED = 130
 
@@ -69,6 +71,9 @@ def parser() -> argparse.ArgumentParser:
     test.add_argument("--jobs", type=int, default=1, metavar="N", help="environments tested at once (default: 1)")
     test.add_argument("--without-model", action="store_true", help="leave out the model's environment and its tests")
     test.add_argument("--soak", action="store_true", help="the backend under load and abuse instead, about half an hour (docs/reliability.md)")
+    test.add_argument("--gui", action="store_true", help="in a real Blender window instead, with real clicks; needs root on Debian")
+    test.add_argument("--with-gui", action="store_true", help="in a real Blender window too, where this machine can have one")
+    test.add_argument("--window", type=Path, default=default_room(), metavar="FOLDER", help="where that Blender is, or is made once (1.8 GB); default: %(default)s")
     test.add_argument("arguments", nargs="*", metavar="ARGUMENT", help="for pytest, or for the soak, after --")
     test.set_defaults(run=run_test)
     return whole
@@ -122,13 +127,27 @@ def demo_in(blender: Made, args: argparse.Namespace) -> int:
 
 
 def run_test(args: argparse.Namespace) -> int:
-    """All tests in all environments, or the soak in the backend's; 0 only if all passed."""
+    """All tests in all environments, or the soak in the backend's, or those in a window; 0 only if all passed."""
     if args.soak:
         (backend,), _ = make_environments(ROOT, [plan for plan in PLANS if plan.name == "backend"], test=True)
         return run_soak(ROOT, backend, args.arguments)
-    made, left_out = make_environments(ROOT, plans(args, model=not args.without_model), test=True)
+    made, left_out = make_environments(ROOT, plans(args, model=not (args.without_model or args.gui)), test=True)
+    window = []
+    if args.gui or args.with_gui:
+        try:
+            window = [window_start(made, args.window)]
+        except CannotBeHere as error:
+            left_out.append(LeftOut("window", error.message))
     tell(left_out)
-    return run_tests(ROOT, made, args.arguments, args.jobs)
+    if args.gui:
+        return run_tests(ROOT, [], [], 1, window) if window else 0
+    return run_tests(ROOT, made, args.arguments, args.jobs, window)
+
+
+def window_start(made: list[Made], room: Path) -> Start:
+    """The tests in a real window, ready to be started. Raises CannotBeHere."""
+    backend = next(one for one in made if one.name == "backend")
+    return Start("window", partial(window_run, ROOT, ready_room(room.absolute()), backend))
 
 
 def tell(left_out: list[LeftOut]) -> None:

@@ -7,7 +7,8 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,23 +34,20 @@ class Counts(NamedTuple):
         return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
 
 
-class TestRun:
-    """pytest at work in one environment, its output in a file. Made by ``start``; ``stop`` it in any case."""
+class Run:
+    """Tests at work in a process of their own, its output in a file. ``stop`` it in any case; asked to end, it has so many
+    seconds of ``patience``."""
 
-    def __init__(self, one: Made, root: Path, folder: Path, made: Sequence[Made], arguments: Sequence[str]):
-        self.name = one.name
+    def __init__(self, name: str, folder: Path, command: Sequence, environment: dict[str, str], cwd: Path, patience: float = 30):
+        self.name = name
+        self.patience = patience
         self.output = folder / "output.txt"
         self.results = folder / "results.xml"
-        register([each.entry() for each in made], folder / "home")
-        command = [
-            str(one.python), "-m", "pytest", "-rfEs", "--durations=10", f"--color={'yes' if sys.stdout.isatty() else 'no'}",
-            f"--basetemp={folder / 'temp'}", f"--junitxml={self.results}", *arguments,
-        ]  # fmt: skip
-        environment = {**clean_environment(), "DAS_TEST_ROOM": room_to_test(one), "DAS_HOME": str(folder / "home")}
         with open(self.output, "wb") as file:
             self.child = subprocess.Popen(
-                command, cwd=root, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
-            )
+                [str(word) for word in command], cwd=cwd, env=environment,
+                stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
+            )  # fmt: skip
 
     def follow(self) -> None:
         """Print the output as it comes, until the run has ended. One that hangs after its results is stopped."""
@@ -62,16 +60,38 @@ class TestRun:
                 if finished is None and self.results.exists():
                     finished = time.monotonic()
                 if not ended and finished is not None and time.monotonic() - finished > SECONDS_TO_END:
-                    say(f"{self.name}: pytest has written its results and does not end")
-                    stop(self.child)
+                    say(f"{self.name}: the run has written its results and does not end")
+                    self.stop()
+
+    def stop(self) -> None:
+        """End what may still run."""
+        stop(self.child, self.patience)
 
     def counts(self) -> Counts:
         """What came out; a run that left no results, or failed outside of any test, counts as one failure."""
         counts = read_counts(self.results)
         odd = self.child.returncode not in (0, 5) and not counts.failed
         if odd:
-            say(f"{self.name}: pytest ended with code {self.child.returncode}")
+            say(f"{self.name}: the run ended with code {self.child.returncode}")
         return counts.plus(Counts(failed=1)) if odd else counts
+
+
+class Start(NamedTuple):
+    """A run to be: its name, and what starts it in an empty folder."""
+
+    name: str
+    run: Callable[[Path], Run]
+
+
+def pytest_run(one: Made, root: Path, made: Sequence[Made], arguments: Sequence[str], folder: Path) -> Run:
+    """Start pytest in one environment."""
+    register([each.entry() for each in made], folder / "home")
+    command = [
+        one.python, "-m", "pytest", "-rfEs", "--durations=10", f"--color={'yes' if sys.stdout.isatty() else 'no'}",
+        f"--basetemp={folder / 'temp'}", f"--junitxml={folder / 'results.xml'}", *arguments,
+    ]  # fmt: skip
+    environment = {**clean_environment(), "DAS_TEST_ROOM": room_to_test(one), "DAS_HOME": str(folder / "home")}
+    return Run(one.name, folder, command, environment, root)
 
 
 def room_to_test(one: Made) -> str:
@@ -89,10 +109,14 @@ def read_counts(results: Path) -> Counts:
     return Counts(tests - failures - errors - skipped, failures + errors, skipped)
 
 
-def run_tests(root: Path, made: Sequence[Made], arguments: Sequence[str], jobs: int) -> int:
-    """Test each environment, ``jobs`` at a time, print each run's output whole and in order; 1 if anything failed."""
+def run_tests(root: Path, made: Sequence[Made], arguments: Sequence[str], jobs: int, others: Sequence[Start] = ()) -> int:
+    """Test each environment, and what else there is, ``jobs`` at a time; 1 if anything failed.
+
+    Each run's output is printed whole and in order.
+    """
     start = time.monotonic()
-    waiting, running, total = list(made), [], Counts()
+    starts = [*(Start(one.name, partial(pytest_run, one, root, made, arguments)) for one in made), *others]
+    waiting, running, total = list(starts), [], Counts()
     with tempfile.TemporaryDirectory(prefix="das-test-", ignore_cleanup_errors=True) as temporary:
         try:
             while waiting or running:
@@ -100,15 +124,15 @@ def run_tests(root: Path, made: Sequence[Made], arguments: Sequence[str], jobs: 
                     one = waiting.pop(0)
                     folder = Path(temporary) / one.name
                     folder.mkdir()
-                    running.append(TestRun(one, root, folder, made, arguments))
+                    running.append(one.run(folder))
                 say(f"\n=== {running[0].name}")
                 running[0].follow()
                 total = total.plus(running.pop(0).counts())
         finally:
             for run in running:
-                stop(run.child, patience=30)
+                run.stop()
     minutes, seconds = divmod(round(time.monotonic() - start), 60)
-    say(f"\n{len(made)} environments tested in {minutes} min {seconds} s")
+    say(f"\n{len(starts)} environments tested in {minutes} min {seconds} s")
     say(str(total))
     return 1 if total.failed or not total.passed else 0
 

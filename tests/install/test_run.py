@@ -93,7 +93,7 @@ def test_a_run_that_dies_counts_as_failed(tmp_path, capsys):
     root = suite(tmp_path, dies="import os\ndef test_a(): os._exit(139)")
     assert rooms.run_tests(root, HERE[:1], ["-p", "no:cacheprovider"], jobs=1) == 1
     out = capsys.readouterr().out
-    assert "one: pytest ended with code 139" in out
+    assert "one: the run ended with code 139" in out
     assert out.splitlines()[-1] == "0 passed, 1 failed, 0 skipped"
 
 
@@ -102,7 +102,7 @@ def test_a_run_that_never_ends_is_stopped_and_failed(tmp_path, capsys, monkeypat
     hangs = "import atexit, time\natexit.register(time.sleep, 600)\ndef test_a(): pass\n"
     assert rooms.run_tests(suite(tmp_path, hangs=hangs), HERE[:1], ["-p", "no:cacheprovider"], jobs=1) == 1
     out = capsys.readouterr().out
-    assert "one: pytest has written its results and does not end" in out
+    assert "one: the run has written its results and does not end" in out
     assert out.splitlines()[-1] == "1 passed, 1 failed, 0 skipped"
 
 

@@ -1,0 +1,294 @@
+"""An artist's day in a real Blender window. Run inside the room of install/gui.py.
+
+Arguments: the extension's zip, a folder for this run alone, a folder for what is kept, the backend's Python.
+All that changes anything is a click or a key, but for the preparations that ``prepare`` names, and for the path that
+is chosen in Blender's file browser.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from report import run_steps, write_results  # noqa: E402
+from window import Failed, Window  # noqa: E402
+
+ARCHIVE, WORK, KEPT, BACKEND_PYTHON = map(Path, sys.argv[1:5])
+PROJECT = WORK / "Mein Film Ümläut"
+RUNNER = "addon('blender_addon.runner').runner"
+SCENE = "bpy.context.window_manager.windows[0].scene"
+SECONDS_TO_GENERATE = 150
+SECONDS_TO_CANCEL = 10
+SECONDS_BETWEEN_LOOKS = 0.1
+LONGEST_CALLBACK = 200  # milliseconds
+LONG_CALLBACK = 20
+
+
+# preparations
+
+
+def the_backends_python_runs_here(window: Window) -> None:
+    subprocess.run([BACKEND_PYTHON, "-c", "import zmq, av, diffusion_as_shader.backend"], check=True, timeout=60)
+
+
+def open_the_window(window: Window) -> None:
+    window.start()
+    prepare(window)
+    window.key("Escape")  # the splash
+    window.picture("new window")
+
+
+def prepare(window: Window) -> None:
+    """Preferences that a screen without a window manager needs: every editor in the one window; F3 finds all there is."""
+    window.ask("bpy.context.preferences.view.filebrowser_display_type = 'SCREEN'")
+    window.ask("bpy.context.preferences.view.render_display_type = 'NONE'")
+    window.ask("bpy.context.preferences.view.show_developer_ui = True")
+
+
+def choose_file(window: Window, file: Path) -> None:
+    """In Blender's file browser."""
+    window.wait("any(area.type == 'FILE_BROWSER' for area in bpy.context.window_manager.windows[0].screen.areas)")
+    window.wait("place('FILE_BROWSER')[1].spaces.active.params is not None")
+    params = "place('FILE_BROWSER')[1].spaces.active.params"
+    window.ask(f"{params}.directory = {str(file.parent) + '/'!r}.encode()")
+    window.ask(f"{params}.filename = {file.name!r}")
+    window.settle()
+    window.picture(f"choose {file.suffix[1:]}")
+    window.move(*window.middle("FILE_BROWSER"))
+    window.key("Return")
+
+
+# the day
+
+
+def install_the_zip(window: Window) -> None:
+    window.move(*window.middle("VIEW_3D"))
+    window.key("F3")
+    window.write("Install from Disk")
+    window.key("Return")
+    choose_file(window, ARCHIVE)
+    window.wait("MODULE in bpy.context.preferences.addons", 60, "the extension")
+    window.picture("installed")
+
+
+def open_the_shot(window: Window) -> None:
+    """The robot's dance where it lies beside the checkout, else the project's own example; small enough for a quick run."""
+    PROJECT.mkdir()
+    shot = PROJECT / "shot.blend"
+    given = WORK / "robot_dance.blend"
+    if given.exists():
+        shutil.copyfile(given, shot)
+        window.key("ctrl+o")
+        choose_file(window, shot)
+    else:
+        print("robot_dance.blend is not here: the example scene is used")
+        window.ask("addon('blender_addon.example_scene').build_example_scene()")
+        window.ask(f"bpy.ops.wm.save_as_mainfile(filepath={str(shot)!r})")
+    window.wait(f"bpy.data.filepath == {str(shot)!r}")
+    settings = {"width": 240, "height": 160, "frames": 17, "first_frame": "cycles", "first_frame_samples": 4}
+    window.ask(f"[setattr({SCENE}.das, name, value) for name, value in {settings!r}.items()]")
+    window.picture("shot")
+
+
+def see_the_panel(window: Window) -> None:
+    window.move(*window.middle("VIEW_3D"))
+    window.key("n")
+    left, top, width, height = window.ask("rectangle('VIEW_3D', 'UI')")
+    for y in range(top + 10, top + height, 18):
+        window.click(left + width - 10, y)
+        if window.ask("place('VIEW_3D', 'UI')[2].active_panel_category") == "DaS":
+            break
+    else:
+        raise Failed("there is no tab DaS in the sidebar")
+    window.find("das.prompt")
+    window.picture("panel")
+
+
+def open_the_sequencer(window: Window) -> None:
+    window.move(*window.middle("DOPESHEET_EDITOR"))
+    window.key("shift+F8")
+    window.ask("place('SEQUENCE_EDITOR')[1].spaces.active.view_type = 'SEQUENCER_PREVIEW'")
+    window.picture("sequencer")
+
+
+def preview_tracking(window: Window) -> None:
+    window.press("das.preview_tracking")
+    ends_well(window)
+    strips = strips_of(window)
+    if len(strips) != 1 or not strips[0].endswith("/tracking"):
+        raise Failed(f"not one strip of the tracking, but {strips}")
+    see_strips(window)
+    window.picture("tracking preview")
+
+
+def write_a_prompt(window: Window) -> None:
+    window.press("das.prompt")
+    window.key("ctrl+a")
+    window.write("a robot of painted tin dances")
+    window.key("Return")
+    if window.ask(f"{SCENE}.das.prompt") != "a robot of painted tin dances":
+        raise Failed("the prompt is not what was written")
+
+
+def generate(window: Window) -> None:
+    seen = begin_generating(window)
+    window.picture("generating")
+    ends_well(window, seen)
+    if len(seen) < 3:
+        raise Failed(f"no progress was shown but {seen}")
+    strips = strips_of(window)
+    if len(strips) != 2 or not strips[1].endswith("/frames"):
+        raise Failed(f"not one more strip of frames, but {strips}")
+    see_strips(window)
+    window.picture("generated")
+
+
+def scrub_the_strip(window: Window) -> None:
+    """Along the ruler above the strips; the picture follows."""
+    left, top, width, _ = window.ask("rectangle('SEQUENCE_EDITOR')")
+    frames = []
+    for share in (0.3, 0.7):
+        window.drag((left + round(width * (share - 0.1)), top + 12), (left + round(width * share), top + 12))
+        frames.append(window.ask(f"{SCENE}.frame_current"))
+        window.picture(f"frame {frames[-1]}")
+    if frames[0] == frames[1]:
+        raise Failed(f"the playhead stands still at {frames}")
+
+
+def cancel(window: Window) -> None:
+    place = window.find("das.generate")
+    window.click(*place)
+    window.wait(f"{RUNNER}.running")
+    button = window.find("das.cancel")
+    window.picture("before cancel")
+    if not window.ask(f"{RUNNER}.running"):
+        raise Failed("the job had ended before Cancel could be pressed")
+    window.click(*button)
+    window.wait(f"not {RUNNER}.running", SECONDS_TO_CANCEL, "the end of a cancelled job")
+    window.picture("cancelled")
+    if window.ask(f"{RUNNER}.message") != "Cancelled.":
+        raise Failed(window.ask(f"{RUNNER}.message"))
+
+
+def kill_the_backend(window: Window) -> None:
+    """The job fails, says so and what to do; the next one starts a new backend."""
+    begin_generating(window, "backend")
+    connection = json.loads(next((WORK / "home").glob("connection.json")).read_text(encoding="utf-8"))
+    os.kill(connection["pid"], signal.SIGKILL)
+    window.wait(f"not {RUNNER}.running", SECONDS_TO_GENERATE, "the end of a job whose backend is gone")
+    window.picture("backend killed")
+    if not window.ask(f"{RUNNER}.failed"):
+        raise Failed(f"the job did not fail but says {window.ask(f'{RUNNER}.message')}")
+
+
+def generate_again(window: Window) -> None:
+    window.press("das.generate")
+    window.wait(f"{RUNNER}.running")
+    ends_well(window)
+
+
+def callbacks_were_quick(window: Window) -> None:
+    """Each of our callbacks, as Blender waited for it."""
+    times = window.ask("clock.summary()")
+    (KEPT / "callbacks.json").write_text(json.dumps(times, indent=1), encoding="utf-8")
+    everything = times.pop("")
+    print(f"95th percentile of {everything['calls']} callbacks: {everything['p95']:.2f} ms, longest {everything['worst']:.0f} ms")
+    for name, one in sorted(times.items(), key=lambda item: -item[1]["worst"]):
+        if one["worst"] > LONG_CALLBACK:
+            print(f"  {one['worst']:6.1f} ms at most, {one['p95']:5.1f} ms at the 95th percentile of {one['calls']}: {name}")
+    if everything["worst"] > LONGEST_CALLBACK:
+        raise Failed(f"a callback took more than {LONGEST_CALLBACK} ms; all are in {KEPT / 'callbacks.json'}")
+
+
+def quit_in_the_middle_of_a_job(window: Window) -> None:
+    begin_generating(window, "")
+    window.move(*window.middle("VIEW_3D"))
+    window.quit()
+
+
+# what several do
+
+
+def begin_generating(window: Window, phase: str = "") -> list:
+    """Press Generate; the progress seen until the panel speaks of ``phase``."""
+    window.press("das.generate")
+    seen: list = []
+    end = time.monotonic() + SECONDS_TO_GENERATE
+    while not any(phase in one[0] for one in seen):
+        if time.monotonic() > end or not window.ask(f"{RUNNER}.running"):
+            raise Failed(f"no phase {phase}; the job showed {seen} and says {window.ask(f'{RUNNER}.message')}")
+        note_progress(window, seen)
+    return seen
+
+
+def note_progress(window: Window, seen: list) -> None:
+    time.sleep(SECONDS_BETWEEN_LOOKS)
+    if (progress := window.ask(f"list({RUNNER}.progress)")[:2]) not in seen:
+        seen.append(progress)
+
+
+def ends_well(window: Window, seen: list | None = None) -> None:
+    """Wait for the running job; its end must be a good one."""
+    seen, end = [] if seen is None else seen, time.monotonic() + SECONDS_TO_GENERATE
+    while window.ask(f"{RUNNER}.running"):
+        if time.monotonic() > end:
+            raise Failed(f"the job did not end; it showed {seen}")
+        note_progress(window, seen)
+    message, failed = window.ask(f"[{RUNNER}.message, {RUNNER}.failed]")
+    if failed or not message.endswith("is ready."):
+        raise Failed(f"the job says: {message} {window.ask(f'{RUNNER}.fix')}")
+
+
+def strips_of(window: Window) -> list[str]:
+    """Folders of the image strips on the timeline."""
+    folders = "[s.directory for s in scene.sequence_editor.strips if s.type == 'IMAGE']"
+    found = window.ask(f"[folder for scene in bpy.data.scenes if scene.sequence_editor for folder in {folders}]")
+    if strange := [folder for folder in found if not folder.startswith("//")]:
+        raise Failed(f"strips with paths that are not relative to the .blend: {strange}")
+    return [folder.rstrip("/") for folder in found]
+
+
+def see_strips(window: Window) -> None:
+    """Zoom the Sequencer to all of them."""
+    window.move(*window.middle("SEQUENCE_EDITOR"))
+    window.key("Home")
+
+
+STEPS = [
+    the_backends_python_runs_here,
+    open_the_window,
+    install_the_zip,
+    open_the_shot,
+    see_the_panel,
+    open_the_sequencer,
+    preview_tracking,
+    write_a_prompt,
+    generate,
+    scrub_the_strip,
+    cancel,
+    kill_the_backend,
+    generate_again,
+    callbacks_were_quick,
+    quit_in_the_middle_of_a_job,
+]
+
+
+def main() -> int:
+    window = Window(WORK, KEPT)
+    try:
+        outcomes = run_steps(window, STEPS)
+    finally:
+        window.stop()
+    write_results(outcomes, WORK / "results.xml")
+    return int(any(one.failure != "" for one in outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,218 @@
+"""A Blender in a window of its own X server, used as a user does: by pointer, keys and eyes.
+
+There is no API for the place of a button, and tables of pixels break with every theme. So the pointer is moved down a
+region, and Blender is asked at each place what the button under it does. A click is thus always one on the button meant.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+SIZE = (1600, 1000)
+STEP = 9  # pixels: less than half a button's height
+COLUMNS = (0.7, 0.3, 0.5, 0.87, 0.15)  # of a region's width, the likeliest first
+SECONDS_TO_START = 90
+SECONDS_TO_QUIT = 30
+SECONDS_TO_ANSWER = 90
+SECONDS_TO_SETTLE = 60
+FIRST_OF_F_KEYS = 66  # by their codes: with the name F3 xdotool presses Alt too
+PROMPT, PROMPT_ANSWERS = 0.1, 3
+
+
+class Failed(AssertionError):
+    """What should have been seen was not."""
+
+
+class Window:
+    """Made by ``start``; ``stop`` it in any case. Files of its own lie in ``work``, pictures in ``kept``."""
+
+    def __init__(self, work: Path, kept: Path):
+        self._work, self._kept = work, kept
+        self._pictures = 0
+        self._seen: dict[tuple[str, str], dict[tuple[int, int], str]] = {}
+        self._processes: list[subprocess.Popen] = []
+        self._environment = {
+            **os.environ, "HOME": str(work / "user"), "DAS_HOME": str(work / "home"), "LIBGL_ALWAYS_SOFTWARE": "1", "DISPLAY": "",
+        }  # fmt: skip
+
+    # its life
+
+    def start(self) -> None:
+        (self._work / "user").mkdir(exist_ok=True)
+        self._start_screen()
+        address = str(self._work / "witness")
+        width, height = map(str, SIZE)
+        witness = Path(__file__).with_name("witness.py")
+        self._run("blender", "--window-geometry", "0", "0", width, height, "--python", witness, "--", address)
+        self._connect(address)
+        self.settle()
+
+    def stop(self) -> None:
+        for process in reversed(self._processes):
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+    def quit(self) -> None:
+        """Ctrl Q, without saving."""
+        self._xdotool("key", "ctrl+q", "sleep", "1", "key", "d")
+        code = self._processes[-1].wait(SECONDS_TO_QUIT)
+        if code:
+            raise Failed(f"Blender ended with code {code}")
+
+    def _start_screen(self) -> None:
+        """Xvfb on a display that is free, which it names."""
+        reading, writing = os.pipe()
+        width, height = SIZE
+        self._run(
+            "Xvfb", "-displayfd", str(writing), "-screen", "0", f"{width}x{height}x24", "+extension", "GLX", "-nolisten", "tcp",
+            pass_fds=[writing],
+        )  # fmt: skip
+        os.close(writing)
+        with os.fdopen(reading) as file:
+            self._environment["DISPLAY"] = f":{file.readline().strip()}"
+
+    def _run(self, *command: str | Path, **options) -> None:
+        with open(self._kept / f"{command[0]}.log", "ab") as log:
+            words = [str(word) for word in command]
+            self._processes.append(subprocess.Popen(words, env=self._environment, cwd=self._work, stdout=log, stderr=log, **options))
+
+    def _connect(self, address: str) -> None:
+        end = time.monotonic() + SECONDS_TO_START
+        while not Path(address).exists():
+            if self._processes[-1].poll() is not None or time.monotonic() > end:
+                raise Failed("Blender did not open its window; see blender.log")
+            time.sleep(0.1)
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(SECONDS_TO_ANSWER)
+        self._socket.connect(address)
+        self._answers = self._socket.makefile("r", encoding="utf-8")
+
+    # questions
+
+    def ask(self, question: str):
+        """The value of a Python expression in Blender; statements have None."""
+        self._socket.sendall(json.dumps(question).encode() + b"\n")
+        answer = json.loads(self._answers.readline() or '{"error": "Blender is gone"}')
+        if "error" in answer:
+            raise Failed(f"{question}\n{answer['error']}")
+        return answer["value"]
+
+    def wait(self, question: str, seconds: float = 30, why: str = "") -> object:
+        """Ask until the answer is true."""
+        end = time.monotonic() + seconds
+        while not (value := self.ask(question)):
+            if time.monotonic() > end:
+                raise Failed(f"{why or question} did not come within {seconds:.0f} s")
+            time.sleep(0.05)
+        return value
+
+    def settle(self) -> None:
+        """Wait until Blender answers promptly: it has drawn what it had to, and heard what was pressed."""
+        end, prompt = time.monotonic() + SECONDS_TO_SETTLE, 0
+        while prompt < PROMPT_ANSWERS and time.monotonic() < end:
+            began = time.monotonic()
+            self.ask("None")
+            prompt = prompt + 1 if time.monotonic() - began < PROMPT else 0
+
+    def picture(self, name: str) -> Path:
+        """Keep what the screen shows."""
+        self._pictures += 1
+        file = self._kept / f"{self._pictures:02d}-{name.replace(' ', '-')}.png"
+        subprocess.run(["import", "-window", "root", file], env=self._environment, check=True, timeout=60)
+        return file
+
+    # pointer and keys
+
+    def _xdotool(self, *words: str | int) -> None:
+        subprocess.run(["xdotool", *map(str, words)], env=self._environment, check=True, timeout=60)
+
+    def move(self, x: int, y: int) -> None:
+        """Twice, as a hand does: Blender lights up a button at the second event in a region."""
+        self._xdotool("mousemove", x + 1, y, "sleep", "0.02", "mousemove", x, y, "sleep", "0.03")
+
+    def click(self, x: int, y: int, *, button: int = 1, times: int = 1) -> None:
+        self.move(x, y)
+        self._xdotool("click", "--repeat", times, "--delay", "60", button)
+        self.settle()
+
+    def drag(self, start: tuple[int, int], end: tuple[int, int]) -> None:
+        """With the left button, on the way through ten places."""
+        self.move(*start)
+        self._xdotool("mousedown", 1)
+        for part in range(1, 11):
+            x, y = (round(a + (b - a) * part / 10) for a, b in zip(start, end))
+            self._xdotool("mousemove", x, y, "sleep", "0.05")
+        self._xdotool("mouseup", 1)
+        self.settle()
+
+    def key(self, *keys: str) -> None:
+        """Each pressed and released, as xdotool names them, such as Return or ctrl+o."""
+        for key in keys:
+            key = re.sub(r"\bF(\d+)$", lambda found: str(FIRST_OF_F_KEYS + int(found[1])), key)
+            self._xdotool("key", key, "sleep", "0.1")
+            self.settle()
+
+    def write(self, text: str) -> None:
+        self._xdotool("type", "--delay", "15", text)
+        self.settle()
+
+    # regions and buttons
+
+    def middle(self, area: str, region: str = "WINDOW") -> tuple[int, int]:
+        left, top, width, height = self.ask(f"rectangle({area!r}, {region!r})")
+        return left + width // 2, top + height // 2
+
+    def press(self, button: str, area: str = "VIEW_3D", region: str = "UI", times: int = 1) -> None:
+        """Click on the button whose call or path, as Blender names it, has ``button`` in it."""
+        self.click(*self.find(button, area, region), times=times)
+
+    def find(self, button: str, area: str = "VIEW_3D", region: str = "UI") -> tuple[int, int]:
+        """Where the button is: where one was seen before, else wherever it is; a long region is scrolled to it."""
+        for place, text in list(self._seen.get((area, region), {}).items()):
+            if button in text and button in self._look(place, area, region):
+                return place
+        self._to_the_top(area, region)
+        while True:
+            for column in COLUMNS:
+                if found := self._search(button, area, region, column):
+                    return found
+            if not self._scroll(area, region, down=True):
+                raise Failed(f"there is no button {button} in {area} {region}")
+
+    def _search(self, button: str, area: str, region: str, column: float) -> tuple[int, int] | None:
+        """Down one column. The place found is a step inside the button where that is as high as most are."""
+        left, top, width, height = self.ask(f"rectangle({area!r}, {region!r})")
+        x = left + round(width * column)
+        for y in range(top + STEP // 2, top + height - STEP, STEP):
+            if button in self._look((x, y), area, region):
+                inside = (x, y + STEP // 2)
+                return inside if button in self._look(inside, area, region) else (x, y)
+        return None
+
+    def _look(self, place: tuple[int, int], area: str, region: str) -> str:
+        """What the button at a place does."""
+        self.move(*place)
+        text = self.ask(f"under_pointer({area!r}, {region!r})")
+        self._seen.setdefault((area, region), {})[place] = text
+        return text
+
+    def _to_the_top(self, area: str, region: str) -> None:
+        while self._scroll(area, region, down=False):
+            pass
+
+    def _scroll(self, area: str, region: str, down: bool) -> bool:
+        """By the wheel; False where there is nothing more in that direction."""
+        before = self.ask(f"scroll({area!r}, {region!r})")
+        self.move(*self.middle(area, region))
+        self._xdotool("click", "--repeat", 5, "--delay", "40", 5 if down else 4)
+        self.settle()
+        return self.ask(f"scroll({area!r}, {region!r})") != before

@@ -1,0 +1,114 @@
+"""Runs in the window's Blender (--python): answers the session's questions, and clocks the extension's callbacks.
+
+A question is one line of JSON on a socket, a Python expression, or statements; its answer is one line too. The session
+acts by pointer and keys alone: it asks where regions are, which button the pointer is on, and what has come of it.
+"""
+
+import json
+import socket
+import sys
+import traceback
+from pathlib import Path
+
+import bpy
+
+sys.path.insert(0, str(Path(__file__).parent))
+from clock import Clock  # noqa: E402
+
+SECONDS_BETWEEN_LOOKS = 0.01
+MODULE = "bl_ext.user_default.diffusion_as_shader"
+
+
+class Witness:
+    """The socket's end in Blender; ``look`` is a timer that outlives the loading of files."""
+
+    def __init__(self, path: str):
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.bind(path)
+        self._server.listen()
+        self._server.setblocking(False)
+        self._peer: socket.socket | None = None
+        self._unread = b""
+
+    def look(self) -> float:
+        if self._peer is None:
+            self._accept()
+        else:
+            self._read()
+        return SECONDS_BETWEEN_LOOKS
+
+    def _accept(self) -> None:
+        try:
+            self._peer, _ = self._server.accept()
+        except BlockingIOError:
+            return
+        self._peer.setblocking(False)
+
+    def _read(self) -> None:
+        try:
+            self._unread += self._peer.recv(1 << 16)
+        except BlockingIOError:
+            return
+        while b"\n" in self._unread:
+            line, self._unread = self._unread.split(b"\n", 1)
+            self._peer.setblocking(True)
+            self._peer.sendall(json.dumps(answer(json.loads(line)), default=str).encode() + b"\n")
+            self._peer.setblocking(False)
+
+
+def answer(question: str) -> dict:
+    """{"value": ...} or {"error": a traceback}. What the question itself calls is not clocked."""
+    clock.pausing = True
+    try:
+        try:
+            return {"value": eval(question, globals())}
+        except SyntaxError:
+            exec(question, globals())
+            return {"value": None}
+    except Exception:
+        return {"error": traceback.format_exc()}
+    finally:
+        clock.pausing = False
+
+
+def place(area_type: str, region_type: str = "WINDOW") -> tuple:
+    """Window, area and region: of the largest area of a kind."""
+    window = bpy.context.window_manager.windows[0]
+    areas = [area for area in window.screen.areas if area.type == area_type]
+    area = max(areas, key=lambda area: area.width * area.height)
+    return window, area, next(region for region in area.regions if region.type == region_type)
+
+
+def rectangle(area_type: str, region_type: str = "WINDOW") -> list[int]:
+    """Left, top, width and height on the screen, counted from its upper left corner."""
+    window, _, region = place(area_type, region_type)
+    return [region.x, window.height - region.y - region.height, region.width, region.height]
+
+
+def under_pointer(area_type: str, region_type: str) -> str:
+    """What the button under the pointer does, in Blender's own words: an operator's call, or a property's full path."""
+    window, area, region = place(area_type, region_type)
+    manager = bpy.context.window_manager
+    kept, manager.clipboard = manager.clipboard, ""
+    with bpy.context.temp_override(window=window, area=area, region=region):
+        if bpy.ops.ui.copy_python_command_button.poll():
+            bpy.ops.ui.copy_python_command_button()
+        elif bpy.ops.ui.copy_data_path_button.poll():
+            bpy.ops.ui.copy_data_path_button(full_path=True)
+    found, manager.clipboard = manager.clipboard, kept
+    return found
+
+
+def scroll(area_type: str, region_type: str) -> float:
+    """How far a region has been scrolled."""
+    return place(area_type, region_type)[2].view2d.region_to_view(0, 0)[1]
+
+
+def addon(name: str):
+    """A module of the extension."""
+    return sys.modules[f"{MODULE}.{name}"]
+
+
+clock = Clock("/user_default/diffusion_as_shader/")
+clock.start()
+bpy.app.timers.register(Witness(sys.argv[sys.argv.index("--") + 1]).look, persistent=True)
