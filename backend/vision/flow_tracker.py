@@ -15,6 +15,8 @@ from ...shared.errors import Cancelled
 from .backdrop import Hiding, backdrop_motion
 
 CONSISTENT = 1.5  # pixels that a point may miss itself by, there and back
+STEPS = (1, 2)  # frames; longer ones lose more than they pass over
+LOST = 6.0  # pixels of doubt, beside what it misses itself by, where a step does not lead back
 MOVES_ALONG = 0.3  # of Hiding: less is the backdrop's own
 HIDES = 0.7  # of Hiding: more hides it
 SAME_COLOUR, VERY_SAME = 10.0, 6.0  # levels
@@ -59,14 +61,23 @@ class _Told:
 
 
 def _followed(grey: list[np.ndarray], points: np.ndarray, method: str, told: _Told) -> tuple[np.ndarray, np.ndarray]:
-    """xy f64 [T,N,2] by flow from frame to frame, and bool [T,N]: does each step lead back to where it came from?"""
+    """xy f64 [T,N,2] by flow, and bool [T,N]: does the step lead back to where it came from?
+
+    A step starts from the frame before, or from the one before that: for each point by what leads back best, all the way
+    from the first frame. So a frame in which a point is blurred or hidden can be passed over.
+    """
     step = {"dis": step_by_dis, "lucas_kanade": step_by_lucas_kanade}[method]
-    xy, consistent = [points], [np.ones(len(points), bool)]
+    xy, consistent, doubt = [points], [np.ones(len(points), bool)], [np.zeros(len(points))]
     for index in told(iter(range(len(grey)))):
-        if index:
-            moved, missed = step(grey[index - 1], grey[index], xy[-1])
-            xy.append(moved)
-            consistent.append(missed < CONSISTENT)
+        ways = [(*step(grey[index - far], grey[index], xy[index - far]), doubt[index - far]) for far in STEPS if far <= index]
+        if not ways:
+            continue
+        places, missed, before = (np.stack(each) for each in zip(*ways))
+        doubts = before + np.minimum(missed, 20) + np.where(missed < CONSISTENT, 1, LOST)
+        best = doubts.argmin(axis=0), np.arange(len(points))
+        xy.append(places[best])
+        consistent.append(missed[best] < CONSISTENT)
+        doubt.append(doubts[best])
     return np.stack(xy), np.stack(consistent)
 
 

@@ -98,8 +98,8 @@ def test_a_moving_plane_is_followed(backdrop, method):
 def test_what_crosses_hides_what_lies_behind(crossing, method):
     video, truth = crossing
     result = score(track(video, truth.xy[0], method=method), truth)
-    assert result.within[8] > 0.88 and result.occlusion_accuracy > 0.85
-    assert result.per_object[1].within[4] > 0.7 and result.per_object[2].within[8] > 0.9
+    assert result.within[8] > 0.88 and result.occlusion_accuracy > 0.9
+    assert result.per_object[1].within[4] > 0.65 and result.per_object[2].within[8] > 0.9
 
 
 @pytest.mark.parametrize("method", METHODS)
