@@ -1,6 +1,6 @@
-"""The running job of this Blender: a timer steps it, a file load or the end of the add-on cancels it.
+"""The running jobs of this Blender: a timer steps them, a file load or the end of the add-on ends them.
 
-``runner`` is the add-on's only state outside Blender's own data.
+``runner`` is the add-on's only state outside Blender's own data, beside what it last heard of takes and of the queue.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import bpy
 from bpy.app.handlers import persistent
 
 from ..shared.errors import Cancelled, DasError
+from .areas import redraw_sidebars
 from .preflight import Check
 from .stepwise import Step, Stepwise
 
@@ -20,11 +21,12 @@ SECONDS_WHILE_BLENDER_RENDERS = 0.5
 
 
 class Runner:
-    """Runs one job or check at a time. ``message``, ``fix`` and ``failed`` are what the panel says of the last one,
-    ``candidates`` the first frames that it painted, ``check`` is the latest check, with its report."""
+    """Runs jobs and checks: of those that need the scene one after the other, beside it those that the backend works on.
+    ``message``, ``fix`` and ``failed`` are what the panel says of the last that ended, ``candidates`` the first frames that it
+    painted, ``check`` is the latest check, with its report."""
 
     def __init__(self):
-        self.job: Stepwise | None = None
+        self.jobs: list[Stepwise] = []
         self.check: Check | None = None
         self.message = ""
         self.fix = ""
@@ -33,7 +35,17 @@ class Runner:
 
     @property
     def running(self) -> bool:
-        return self.job is not None
+        return bool(self.jobs)
+
+    @property
+    def uses_scene(self) -> bool:
+        """Whether a job reads the scene, or waits to."""
+        return any(job.needs_scene for job in self.jobs)
+
+    @property
+    def job(self) -> Stepwise | None:
+        """The job that came first."""
+        return self.jobs[0] if self.jobs else None
 
     @property
     def progress(self) -> Step:
@@ -41,66 +53,64 @@ class Runner:
 
     def start(self, job: Stepwise) -> None:
         """Take a job and let a timer step it."""
-        self.job, self.message, self.fix, self.failed = job, "", "", False
+        self.jobs.append(job)
+        self.message, self.fix, self.failed = "", "", False
         if not bpy.app.timers.is_registered(self._tick):
             bpy.app.timers.register(self._tick, first_interval=0.0)
 
-    def cancel(self) -> None:
-        """Ask the job to end."""
-        if self.job:
-            self.job.cancel()
+    def cancel(self, job: Stepwise | None = None) -> None:
+        """Ask a job to end, or the first."""
+        if chosen := job or self.job:
+            chosen.cancel()
 
     def close(self) -> None:
-        """End the job at once, as when the file is closed or the add-on is disabled."""
+        """End all at once, as when the file is closed or the add-on is disabled; the backend goes on with what it has."""
         self.check, self.candidates = None, []
         if bpy.app.timers.is_registered(self._tick):
             bpy.app.timers.unregister(self._tick)
-        if self.job:
-            job, self.job = self.job, None
-            job.close()
+        jobs, self.jobs = self.jobs, []
+        for job in jobs:
+            job.leave()
 
     def step(self) -> bool:
-        """One step of the job, its end told in ``message``; False once there is nothing left to do."""
-        if self.job is None:
-            return False
+        """One step of each job that can go on, an end told in ``message``; False once there is nothing left to do."""
+        scene_is_used = False
+        for job in list(self.jobs):
+            if job.needs_scene and scene_is_used and not job.cancelled:
+                continue
+            scene_is_used = scene_is_used or job.needs_scene
+            self._step(job)
+        return self.running
+
+    def _step(self, job: Stepwise) -> None:
         try:
-            if self.job.step():
-                return True
-            self._end(self.job.ready)
+            if not job.step():
+                self._end(job, job.ready)
         except Cancelled:
-            self._end("Cancelled.")
+            self._end(job, "Cancelled.")
         except DasError as error:
-            self._end(error.message, error.fix, failed=True)
+            self._end(job, error.message, error.fix, failed=True)
         except Exception as error:
             traceback.print_exc()
-            self._end(f"{type(error).__name__}: {error}.", "See the system console.", failed=True)
-        return False
+            self._end(job, f"{type(error).__name__}: {error}.", "See the system console.", failed=True)
 
-    def _end(self, message: str, fix: str = "", failed: bool = False) -> None:
-        self.candidates = self.job.candidates or self.candidates
-        self.job, self.message, self.fix, self.failed = None, message, fix, failed
+    def _end(self, job: Stepwise, message: str, fix: str = "", failed: bool = False) -> None:
+        self.candidates = job.candidates or self.candidates
+        self.jobs.remove(job)
+        self.message, self.fix, self.failed = message, fix, failed
 
     def _tick(self) -> float | None:
         # Strips must not be added while Blender renders, and a first frame cannot be rendered then.
         if bpy.app.is_job_running("RENDER"):
             return SECONDS_WHILE_BLENDER_RENDERS
-        before = self.progress
+        before = [job.progress for job in self.jobs]
         going_on = self.step()
-        if not going_on or self.progress != before:
-            redraw()
+        if before != [job.progress for job in self.jobs]:
+            redraw_sidebars()
         return SECONDS_BETWEEN_STEPS if going_on else None
 
 
 runner = Runner()
-
-
-def redraw() -> None:
-    """Let sidebars and Sequencers show what has changed; the viewport itself has not."""
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            for region in area.regions:
-                if (area.type, region.type) == ("VIEW_3D", "UI") or area.type == "SEQUENCE_EDITOR":
-                    region.tag_redraw()
 
 
 @persistent

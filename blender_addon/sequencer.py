@@ -5,10 +5,13 @@ Call from the main thread only, and never while Blender renders or saves.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import bpy
+import msgspec
 
+from ..shared.errors import UsageError
 from ..shared.request import GenerationRequest
 from ..shared.timeline import strip_elements
 from .stepwise import find_scene
@@ -37,7 +40,11 @@ class GrowingStrip:
 
     def add(self, index: int) -> None:
         """Result ``index`` (from 0) lies in the folder: show it as soon as those before it are there."""
-        self._arrived.add(index)
+        self.show([index])
+
+    def show(self, indices: Iterable[int]) -> None:
+        """As :meth:`add` of several at once."""
+        self._arrived.update(indices)
         scene = find_scene(self._scene)
         if scene is None:
             return
@@ -47,8 +54,24 @@ class GrowingStrip:
         if strip is None:
             return
         self._begun = True
-        for position in range(len(strip.elements), length):
-            strip.elements.append(_file_name(self._elements[position]))
+        self._fill(strip, length)
+
+    def again(self, scene: bpy.types.Scene) -> bpy.types.ImageStrip | None:
+        """One more strip of all that lies in the folder; None where its first result does not."""
+        self._arrived = {index for index in set(self._elements) if (self._folder / _file_name(index)).exists()}
+        if not (length := self._ready()):
+            return None
+        strip = self._new(scene)
+        self._fill(strip, length)
+        return strip
+
+    def _fill(self, strip: bpy.types.ImageStrip, length: int) -> None:
+        names = [_file_name(index) for index in self._elements[:length]]
+        for element, name in zip(strip.elements, names):  # a live preview may get more pictures
+            if element.filename != name:
+                element.filename = name
+        for name in names[len(strip.elements) :]:
+            strip.elements.append(name)
         refresh(strip)
 
     def _ready(self) -> int:
@@ -70,6 +93,26 @@ class GrowingStrip:
         strip.directory = blender_path(self._folder)
         strip.colorspace_settings.name = colour_space(scene)[0]
         return strip
+
+
+def add_take(scene: bpy.types.Scene, folder: Path, request: GenerationRequest) -> bpy.types.ImageStrip:
+    """A new strip of a take's frames, over the range that they were made of; UsageError where it has none."""
+    strip = GrowingStrip(scene, folder / "frames", request, folder.name).again(scene)
+    if strip is None:
+        raise UsageError(f"{folder.name} has no frames yet.", "Resume it, or generate again.")
+    return strip
+
+
+def add_beside(scene: bpy.types.Scene, takes: list[tuple[Path, GenerationRequest]]) -> None:
+    """Two takes side by side, as strips of half their size that begin where the first does."""
+    start = takes[0][1].start
+    for (folder, request), side in zip(takes, (-1, 1)):
+        length = request.end - request.start
+        strip = add_take(scene, folder, msgspec.structs.replace(request, start=start, end=start + length))
+        strip.blend_type = "ALPHA_OVER"
+        strip.transform.scale_x /= 2
+        strip.transform.scale_y /= 2
+        strip.transform.offset_x = side * scene.render.resolution_x / 4
 
 
 def find_strip(scene: bpy.types.Scene, folder: Path) -> bpy.types.ImageStrip | None:

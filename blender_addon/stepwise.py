@@ -29,8 +29,18 @@ class Stepwise:
     def __init__(self, tell: Callable[[Step], None]):
         self.progress = Step("starting", 0, 1)
         self._tell = tell
-        self._stop = False
+        self._stop = self._begun = False
         self._steps = self._run()
+
+    @property
+    def needs_scene(self) -> bool:
+        """Whether it still has to read the scene, which only one can at a time."""
+        return True
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was cancelled before it began."""
+        return self._stop and not self._begun
 
     @property
     def ready(self) -> str:
@@ -44,6 +54,10 @@ class Stepwise:
 
     def step(self) -> bool:
         """Do the next piece of work; False once it is done."""
+        if self.cancelled:
+            self.close()
+            self._check_stop()
+        self._begun = True
         try:
             next(self._steps)
             return True
@@ -55,8 +69,12 @@ class Stepwise:
         self._stop = True
 
     def close(self) -> None:
-        """End at once, as when the file is closed."""
+        """End at once."""
         self._steps.close()
+
+    def leave(self) -> None:
+        """End at once, as when the file is closed; what can go on without Blender does."""
+        self.close()
 
     def _run(self) -> Iterator[None]:
         raise NotImplementedError
@@ -80,6 +98,6 @@ class Stepwise:
             raise Cancelled(f"The {self.what} was cancelled.")
 
 
-def find_scene(uid: int) -> bpy.types.Scene | None:
+def find_scene(uid: int | None) -> bpy.types.Scene | None:
     """The scene as it is now: between two steps an undo or a deletion makes an old reference point at nothing."""
     return next((scene for scene in bpy.data.scenes if scene.session_uid == uid), None)

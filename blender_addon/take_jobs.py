@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -15,12 +15,13 @@ import bpy
 import numpy as np
 
 from ..shared import messages
-from ..shared.errors import SceneError
-from ..shared.generation import generate, reach_backend, told_in
+from ..shared.errors import Cancelled, DasError, SceneError
+from ..shared.generation import Left, generate, reach_backend, told_in
 from ..shared.preparation import prepare
 from ..shared.request import GenerationRequest, check
 from ..shared.take import Take
 from .images import BlenderImages
+from .live_preview import LivePreview
 from .sequencer import GrowingStrip, colour_space
 from .stepwise import Step, Stepwise, find_scene
 
@@ -36,7 +37,7 @@ class TakeJob(Stepwise):
     ``generate``  to the finished video.
 
     ``strip_scene`` is where a strip grows, None for nowhere. ``patience`` is how long one step may wait for the
-    backend. A job that is closed leaves its take cancelled.
+    backend. A job that is closed leaves its take cancelled. ``preview`` is the video so far, while it is denoised.
     """
 
     what = "job"
@@ -59,6 +60,8 @@ class TakeJob(Stepwise):
         self._scene = scene.session_uid
         self._strip_scene = strip_scene.session_uid if strip_scene else None
         self._patience = patience
+        self.preview: LivePreview | None = None
+        self._captured = self._generating = self._leaving = self._keeping = False
         super().__init__(tell)
 
     @property
@@ -70,6 +73,30 @@ class TakeJob(Stepwise):
     def candidates(self) -> list[Path]:
         """The repainted first frames to choose from."""
         return sorted((self.folder / "candidates").glob("*.png"))
+
+    @property
+    def needs_scene(self) -> bool:
+        return not self._captured
+
+    def close(self) -> None:
+        super().close()
+        if self.take is None:  # it never began
+            with suppress(OSError):
+                self.folder.rmdir()
+
+    def leave(self) -> None:
+        """End at once. What the backend generates goes on there, and the take can be resumed."""
+        self._leaving = True
+        if self._generating:
+            with suppress(Left, DasError):
+                self._run_to_end()
+        else:
+            self.close()
+
+    def keep_preview(self) -> None:
+        """Stop the generation, and make the live preview the take's frames."""
+        self._keeping = True
+        self.cancel()
 
     def run(self) -> Take:
         """Step to the end."""
@@ -84,6 +111,7 @@ class TakeJob(Stepwise):
         with told_in(self.take):
             self.take.record.versions["blender"] = bpy.app.version_string
             inputs, signals = yield from self._from_scene()
+        self._captured = True
         if inputs or self.purpose == "generate":
             yield from self._by_backend(inputs, signals)
 
@@ -103,8 +131,34 @@ class TakeJob(Stepwise):
                 if signals:
                     signals["first_frame"] = self.take.read_first_frame()
             if self.purpose == "generate":
-                events = generate(self.take, peer, signals, patience=self._patience, cancelled=self._stopped)
-                yield from self._follow(events, self._strip("frames"))
+                yield from self._generate(peer, signals)
+
+    def _generate(self, peer, signals: dict[str, np.ndarray] | None) -> Iterator[None]:
+        """The backend's frames, with a live preview below them until they have all come."""
+        strip, self._generating = self._strip("frames"), True
+        self.preview = LivePreview(self.take.folder, self.request, find_scene(self._strip_scene))
+        try:
+            yield from self._follow(generate(self.take, peer, signals, patience=self._patience, cancelled=self._stopped), strip)
+        except Cancelled:
+            if not (self._keeping and self.preview.pictures is not None):
+                raise
+            yield from self._keep(strip)
+        finally:
+            self._generating = False
+            self.preview.end(keep_strip=self._leaving)
+
+    def _keep(self, strip: GrowingStrip | None) -> Iterator[None]:
+        """The live preview becomes the frames that have not come."""
+        with told_in(self.take):
+            for index in self.take.missing_frames():
+                self.take.write_frame(index, self.preview.frame(index))
+                if strip:
+                    strip.add(index)
+                self._report("live preview", index + 1, self.request.frames)
+                yield
+            self.take.note(f"Stopped early: frames are the live preview's, made larger from {self.preview.size}.")
+            self.take.write_video()
+            self.take.set_state("done")
 
     def _prepare(self, peer, inputs: Arrays) -> Iterator[None]:
         began = time.monotonic()
@@ -119,6 +173,8 @@ class TakeJob(Stepwise):
         with closing(events):
             for event in events:
                 self._hear(event, strip)
+                if self.preview:
+                    self.preview.play()
                 yield
 
     def _backend(self) -> Iterator[None]:
@@ -134,6 +190,8 @@ class TakeJob(Stepwise):
             self._report(event.phase, event.step, event.total, event.eta)
         elif isinstance(event, messages.Frame) and strip:
             strip.add(event.index)
+        elif isinstance(event, messages.Preview):
+            self.preview.show(event.array)
 
     # small things
 
@@ -146,6 +204,11 @@ class TakeJob(Stepwise):
             self.take.note(note)
         name = self.take.folder.name + (" tracking" if folder == "tracking" else "")
         return GrowingStrip(scene, self.take.folder / folder, self.request, name)
+
+    def _stopped(self) -> bool:
+        if self._leaving:
+            raise Left
+        return self._stop
 
     def _find(self, uid: int) -> bpy.types.Scene:
         scene = find_scene(uid)

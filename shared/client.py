@@ -10,7 +10,7 @@ import os
 import socket
 import time
 import uuid
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -73,7 +73,7 @@ class Client:
         self._clock = clock
         self._events: defaultdict[str, list[messages.Message]] = defaultdict(list)
         self._open: set[str] = set()  # jobs that events are expected of
-        self._answers: list[messages.Message] = []
+        self._answers: deque[messages.Message] = deque(maxlen=8)  # of questions nobody waits for, too
         self._lost = self._stopped = False
         self._number, self._unanswered, self._beat = 0, {}, clock()
         self._context = zmq.Context()
@@ -167,6 +167,10 @@ class Client:
     def reorder(self, job: str, position: int, timeout: float = SECONDS_TO_ANSWER) -> list[messages.JobInfo]:
         """Move a waiting job, 0 to run next; all jobs."""
         return self._ask(messages.Reorder(job=job, position=position), messages.Jobs, timeout).jobs
+
+    def move(self, job: str, position: int) -> None:
+        """As :meth:`reorder` without waiting; ``jobs`` has them once they have arrived."""
+        self._send(messages.Reorder(job=job, position=position))
 
     # ---- the engines
 

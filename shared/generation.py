@@ -28,6 +28,10 @@ class BackendGone(GenerationError):
         self.kind = failed.kind
 
 
+class Left(Exception):
+    """The client goes; what the backend has of its job goes on there, and can be attached again."""
+
+
 def never() -> bool:
     return False
 
@@ -67,7 +71,8 @@ def generate(
     ``signals`` are read from the take where they are not at hand. ``patience`` is how many seconds a round may
     wait for the next event: 0 in a window, more in a loop. A frame is acknowledged once it is on disk. Where the backend
     is killed another is started, which goes on with the job. What ends the generation early is raised (Cancelled,
-    BackendError, GenerationError) and written into the take; a generator closed too early leaves the take cancelled.
+    BackendError, GenerationError) and written into the take; a generator closed too early leaves the take cancelled, one whose
+    ``cancelled`` raises Left leaves it, and the job at the backend, as they are.
     """
     began = time.monotonic()
     with told_in(take), ExitStack() as opened:
@@ -79,7 +84,7 @@ def generate(
                 client = opened.enter_context((yield from _return(take, client.name, cancelled)))
                 if not _attach(take, client):  # it was not accepted yet
                     _submit(take, client, signals, title)
-        except BackendGone:
+        except (BackendGone, Left):
             raise
         except BaseException:  # also a generator that is closed: the backend must not work on for nobody
             client.cancel(take.record.job)
@@ -93,6 +98,8 @@ def told_in(take: Take) -> Iterator[None]:
     """What ends the work is written into the take; a scene or request that cannot be used leaves none."""
     try:
         yield
+    except Left:
+        raise
     except (Cancelled, GeneratorExit, KeyboardInterrupt):
         give_up_cancelled(take)
         raise

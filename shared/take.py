@@ -143,15 +143,17 @@ class Take:
 
     def read_first_frame(self) -> np.ndarray:
         """u8 [H,W,3], of the request's size."""
-        return self._checked(self.folder / "first_frame.png")
+        return self.read_picture(self.folder / "first_frame.png")
 
     def read_tracking(self) -> np.ndarray:
         """u8 [T,H,W,3]."""
-        return np.stack([self._checked(self.tracking_file(index)) for index in range(self.record.request.frames)])
+        return np.stack([self.read_picture(self.tracking_file(index)) for index in range(self.record.request.frames)])
 
-    def read_signals(self) -> dict[str, np.ndarray]:
-        """All that an engine may use (DESIGN's table): tracking and first_frame always, the rest where it is there."""
-        signals = {"tracking": self.read_tracking(), "first_frame": self.read_first_frame()}
+    def read_signals(self, tracking: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """All that an engine may use (DESIGN's table): tracking, which is read if None, and first_frame always, the rest where
+        it is there."""
+        tracking = self.read_tracking() if tracking is None else tracking
+        signals = {"tracking": tracking, "first_frame": self.read_first_frame()}
         if self.has_signals:
             with np.load(self.folder / "signals.npz", allow_pickle=False) as stored:
                 signals.update({name: stored[name] for name in SIGNAL_NAMES if name in stored})
@@ -160,7 +162,8 @@ class Take:
             signals.update(K=path.K, world_to_camera=path.world_to_camera)
         return signals
 
-    def _checked(self, file: Path) -> np.ndarray:
+    def read_picture(self, file: Path) -> np.ndarray:
+        """u8 [H,W,3] of a file of the take; UsageError where it has another size."""
         pixels, request = self.images.read(file), self.record.request
         if pixels.shape != (request.height, request.width, 3):
             height, width = pixels.shape[:2]

@@ -50,7 +50,7 @@ class _OnACamera:
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if runner.running:
+        if runner.uses_scene:
             cls.poll_message_set("A job is running already")
             return False
         if cls.needs_camera and context.scene.camera is None:

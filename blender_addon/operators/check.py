@@ -27,9 +27,9 @@ class DAS_OT_check_shot(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if runner.running:
+        if runner.uses_scene:
             cls.poll_message_set("A job is running already")
-        return not runner.running
+        return not runner.uses_scene
 
     @reports_errors
     def execute(self, context: bpy.types.Context) -> set[str]:

@@ -29,9 +29,6 @@ class _StartsJob:
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if runner.running:
-            cls.poll_message_set("A job is running already")
-            return False
         if context.scene.camera is None and begins_with_scene(context.scene.das):
             cls.poll_message_set("The scene has no camera")
             return False
@@ -65,7 +62,7 @@ class DAS_OT_preview_tracking(_StartsJob, bpy.types.Operator):
 class DAS_OT_generate(_StartsJob, bpy.types.Operator):
     bl_idname = "das.generate"
     bl_label = "Generate"
-    bl_description = "Make the video: capture the range, draw its tracking, and let the engine's frames grow as a strip"
+    bl_description = "Make the video: capture the range, draw its tracking, and let the engine's frames grow as a strip. While another runs, it is queued"
     purpose = "generate"
 
 

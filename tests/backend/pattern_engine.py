@@ -20,6 +20,17 @@ def pattern(tracking: np.ndarray, index: int, seed: int) -> np.ndarray:
     return tracking[index] ^ np.uint8((index * 7 + seed) % 256)
 
 
+def preview(number: int) -> np.ndarray:
+    """The live preview ``number``: three pictures, each of one grey."""
+    return np.repeat(np.uint8([40, 80, 120]) + np.uint8(number), 8 * 12 * 3).reshape(3, 8, 12, 3)
+
+
+def wait(seconds: float, cancelled) -> None:
+    wait_until = time.monotonic() + seconds
+    while time.monotonic() < wait_until and not cancelled():
+        time.sleep(0.005)
+
+
 FAILURES = {
     "driver": RuntimeError("CUDA error: an illegal memory access was encountered\nCompile with TORCH_USE_CUDA_DSA."),
     "memory": MemoryError(),
@@ -53,6 +64,12 @@ class PatternEngine:
         words = dict(part.split("=") for part in request.prompt.split() if "=" in part)
         print(f"the pattern leaves out {sorted(have)}", flush=True)
         yield engines.Preview(np.zeros((1, 16, 16, 3), np.uint8))
+        for number in range(int(words.get("previews", 0))):
+            yield engines.Preview(preview(number))
+            yield engines.Progress("denoise", number + 1, int(words["previews"]))
+            wait(float(words.get("pause", 0)), cancelled)
+            if cancelled():
+                return
         for index in (index for index in range(request.frames) if index not in have):
             if str(index) == words.get("die") or (str(index) == words.get("die_once") and first_time()):
                 os.kill(os.getpid(), 9)
@@ -62,9 +79,7 @@ class PatternEngine:
                 raise FAILURES.get(words.get("by"), RuntimeError("the pattern is torn"))
             if str(index) == words.get("hang") or (str(index) == words.get("hang_once") and first_time()):
                 time.sleep(600)
-            wait_until = time.monotonic() + float(words.get("sleep", 0))
-            while time.monotonic() < wait_until and not cancelled():
-                time.sleep(0.005)
+            wait(float(words.get("sleep", 0)), cancelled)
             if cancelled():
                 return
             if str(index) != words.get("leave"):

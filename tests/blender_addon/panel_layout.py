@@ -57,7 +57,12 @@ class Layout:
     def _nested(self, **options):
         return Layout(self.seen)
 
-    row = column = box = grid_flow = _nested
+    def template_list(self, kind, identifier, data, name, active_data, active, **options):
+        self._check("template_list", options)
+        assert hasattr(bpy.types, kind) and name in data.bl_rna.properties and active in active_data.bl_rna.properties
+        self.seen.append(name)
+
+    row = column = box = grid_flow = split = _nested
 
     def _check(self, function, options):
         known = bpy.types.UILayout.bl_rna.functions[function].parameters

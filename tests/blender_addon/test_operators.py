@@ -90,15 +90,23 @@ def test_preview_tracking_makes_a_strip(scene, tmp_path):
     assert strip.directory == "//das/shot-001/tracking/" and len(strip.elements) == 12
 
 
-def test_one_job_at_a_time_and_cancel(scene, tmp_path):
+def test_one_capture_at_a_time_and_cancel(scene, tmp_path):
     assert not bpy.ops.das.cancel.poll()
     bpy.ops.das.generate()
-    assert not bpy.ops.das.generate.poll() and not bpy.ops.das.preview_tracking.poll()
+    scene.das.seed = 3
+    bpy.ops.das.preview_tracking()
+    bpy.ops.das.generate()
+    assert not bpy.ops.das.check_shot.poll()
     step_until((tmp_path / "das" / "shot-001" / "tracking" / "0002.png").exists)
+    runner.cancel(runner.jobs[2])
     assert bpy.ops.das.cancel() == {"FINISHED"}
+    assert not (tmp_path / "das" / "shot-002" / "take.json").exists(), "it waits"
     run_to_end()
-    assert (runner.message, runner.failed, runner.running) == ("Cancelled.", False, False)
+    assert (runner.message, runner.failed, runner.running) == ("shot-002 is ready.", False, False)
     assert Take.open(tmp_path / "das" / "shot-001", BlenderImages()).record.state == "cancelled"
+    second = Take.open(tmp_path / "das" / "shot-002", BlenderImages()).record
+    assert (second.state, second.request.seed) == ("prepared", 3)
+    assert not (tmp_path / "das" / "shot-003").exists(), "it never began"
 
 
 def test_errors_are_told_with_their_fix(scene):

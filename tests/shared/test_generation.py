@@ -147,6 +147,19 @@ def test_a_generator_closed_early_cancels(take):
     assert take.record.state == "cancelled" and backend.cancelled == [take.record.job]
 
 
+def test_a_client_that_leaves_leaves_the_job_with_the_backend(take):
+    def left():
+        if backend.acknowledged:
+            raise generation.Left
+        return False
+
+    backend = Backend([progress(0), frame(0)], [], [frame(1)])
+    with pytest.raises(generation.Left):
+        play(take, backend, cancelled=left)
+    assert take.record.state == "running" == Take.open(take.folder, take.images).record.state
+    assert not backend.cancelled and not take.video.exists()
+
+
 def test_an_interrupted_take_fetches_only_what_is_missing(take):
     take.set_state("running")
     for index in (0, 1, 5):

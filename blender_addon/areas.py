@@ -1,0 +1,29 @@
+"""The areas of all of Blender's windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import bpy
+
+
+def areas_of(kind: str) -> Iterator[bpy.types.Area]:
+    """All that are open of an ``ui_type``, such as IMAGE_EDITOR."""
+    for window in bpy.context.window_manager.windows:
+        yield from (area for area in window.screen.areas if area.ui_type == kind)
+
+
+def redraw(*kinds: str) -> None:
+    """Let areas of these types show what has changed."""
+    for kind in kinds:
+        for area in areas_of(kind):
+            area.tag_redraw()
+
+
+def redraw_sidebars() -> None:
+    """Let the viewports' sidebars and the Sequencers show what has changed; the viewport itself has not."""
+    redraw("SEQUENCE_EDITOR")
+    for area in areas_of("VIEW_3D"):
+        for region in area.regions:
+            if region.type == "UI":
+                region.tag_redraw()
