@@ -1,4 +1,4 @@
-"""The add-on's preferences: where takes go, and the backend's state."""
+"""The add-on's preferences: where takes go, the backend and its models."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 import bpy
 from bpy.props import EnumProperty, StringProperty
 
-from ..shared import home
+from ..shared.errors import UsageError
+from .preferences_backend import BackendPreferences, choose_connection
+from .preferences_models import ModelPreferences, choose_models_folder
 
 ADDON = __package__.rpartition(".")[0]
 ENGINES = [
@@ -16,7 +18,7 @@ ENGINES = [
 ]
 
 
-class DasPreferences(bpy.types.AddonPreferences):
+class DasPreferences(BackendPreferences, ModelPreferences, bpy.types.AddonPreferences):
     """Shown under Preferences, Add-ons."""
 
     bl_idname = ADDON
@@ -32,7 +34,11 @@ class DasPreferences(bpy.types.AddonPreferences):
     def draw(self, context: bpy.types.Context) -> None:
         self.layout.prop(self, "takes_folder")
         self.layout.prop(self, "engine")
-        self.layout.label(text=backend_state())
+        for name, label, draw in (("backend", "Backend", self.draw_backend), ("models", "Models", self.draw_models)):
+            header, body = self.layout.panel(f"das_preferences_{name}", default_closed=name == "models")
+            header.label(text=label)
+            if body:
+                draw(body, context)
 
 
 def takes_folder() -> Path | None:
@@ -54,17 +60,20 @@ def _preferences() -> DasPreferences | None:
     return addon.preferences if addon else None
 
 
-def backend_state() -> str:
-    """One line on what generates here. Only files are looked at, so it is quick enough to draw."""
-    known = home.environments("backend")
-    if not known:
-        return "No backend is installed: run python3 install/run.py setup."
-    running = " A backend has left its connection file." if home.connection_file().exists() else ""
-    return f"Backend: {known[0].python}.{running}"
+def own_preferences() -> DasPreferences:
+    """The user's. UsageError where the add-on is not enabled, and so has none."""
+    found = _preferences()
+    if found is None:
+        raise UsageError("The add-on is not enabled.", "Enable it in Preferences, Add-ons.")
+    return found
 
 
 def register() -> None:
     bpy.utils.register_class(DasPreferences)
+    if (chosen := _preferences()) is not None:
+        for path, apply in ((chosen.connection, choose_connection), (chosen.models_folder, choose_models_folder)):
+            if path:  # else what Blender was started with holds
+                apply(chosen)
 
 
 def unregister() -> None:

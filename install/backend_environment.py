@@ -233,7 +233,7 @@ def commands(place: Path, kind: Kind, interpreter: Interpreter, source: Path) ->
     python = python_in(place / "env")
 
     def pip(*words: str) -> Callable[[], list]:
-        return lambda: [python, "-m", "pip", "install", "--disable-pip-version-check", *progress_of(python), *words]
+        return lambda: [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-compile", *progress_of(python), *words]
 
     torch = torch_commands(kind.torch, python, MODEL.first) if kind.torch else []
     wanted = requirements(source, kind.extras)

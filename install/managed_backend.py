@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import _thread
 import json
+import os
 import signal
 import sys
 import threading
@@ -90,7 +91,8 @@ def interrupt(signum: int, frame: object) -> None:
 
 def wait_for_end_of_input() -> None:
     """On every system the one way to hear that somebody wants an end, or has met it."""
-    sys.stdin.buffer.read()
+    while os.read(0, 1024):  # not by sys.stdin, whose lock this thread would still hold when Python ends
+        pass
     _thread.interrupt_main()
 
 

@@ -112,36 +112,48 @@ def stop_backend(timeout: float = SECONDS_TO_STOP) -> None:
 
     BackendError where nothing helps. One on another machine can only be asked.
     """
+    for _ in stopping(timeout):
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def stopping(timeout: float = SECONDS_TO_STOP) -> Iterator[None]:
+    """As :func:`stop_backend` in steps that do not block."""
     connection = find_backend()
     if connection is None:
         return
     for ask in (_ask_to_stop, *([_terminate, _kill] if connection.is_local else [])):
-        ask(connection)
-        if _ends(connection, timeout):
+        yield from ask(connection, timeout)
+        end = time.monotonic() + timeout
+        while runs := _runs(connection):
+            if time.monotonic() > end:
+                break
+            yield
+        if not runs:
             return
     raise BackendError("The backend does not stop.", f"End the process {connection.pid}.")
 
 
-def _ask_to_stop(connection: wire.ConnectionFile) -> None:
+def _ask_to_stop(connection: wire.ConnectionFile, timeout: float) -> Iterator[None]:
     with suppress(BackendError):  # it does not answer
-        client.connect(connection, "stop", SECONDS_TO_STOP).shutdown()
+        for peer in client.connecting(connection, "stop", timeout):
+            if peer is None:
+                yield
+            else:
+                peer.shutdown()
 
 
-def _terminate(connection: wire.ConnectionFile) -> None:
+def _terminate(connection: wire.ConnectionFile, timeout: float) -> Iterator[None]:
     stop_process(connection.pid)
+    yield
 
 
-def _kill(connection: wire.ConnectionFile) -> None:
+def _kill(connection: wire.ConnectionFile, timeout: float) -> Iterator[None]:
     stop_process(connection.pid, hard=True)
+    yield
 
 
-def _ends(connection: wire.ConnectionFile, timeout: float) -> bool:
-    end = time.monotonic() + timeout
-    while pid_alive(connection.pid) if connection.is_local else find_backend() == connection:
-        if time.monotonic() > end:
-            return False
-        time.sleep(SECONDS_BETWEEN_LOOKS)
-    return True
+def _runs(connection: wire.ConnectionFile) -> bool:
+    return pid_alive(connection.pid) if connection.is_local else find_backend() == connection
 
 
 def log_file() -> Path:
@@ -163,6 +175,6 @@ def _backend_python() -> str:
     if not known:
         raise BackendError(
             "No backend is installed.",
-            "Run python3 install/run.py setup in the project's folder, or name its Python in the add-on's preferences.",
+            "Install it in the add-on's preferences, or run python3 install/run.py setup in the project's folder.",
         )
     return known[0].python

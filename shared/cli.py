@@ -67,6 +67,9 @@ PLACES: dict[str, Place] = {
     "repaint": Place(("backend",), "repaint"),
     "encode": Place(("backend",), "encode"),
     "models": Place(("backend",), "models", "torch"),
+    "models list": Place(("backend",), "models"),
+    "models path": Place(("backend",), "models"),
+    "models remove": Place(("backend",), "models"),
     "demo": Place(("blender",), "demo"),
 }
 
@@ -122,7 +125,7 @@ def run(argv: list[str], reporter: Reporter) -> int:
 
 def _cannot_serve(place: Place) -> UsageError:
     if place.library and not _has(place.library):
-        return UsageError("This command needs the model's environment.", "Run python3 install/run.py setup --model in the project's folder.")
+        return UsageError("This command needs the model's environment.", "Install the backend with the model in the add-on's preferences, or run python3 install/run.py setup --model.")
     return UsageError(
         f"{sys.executable} was started as the {place.rooms[0]} environment and cannot serve it.",
         "Make the environments again with python3 install/run.py setup.",
@@ -143,6 +146,8 @@ def command_key(args: argparse.Namespace) -> str:
     if args.command == "benchmark":
         a_take = args.what == "tracks" and args.file and args.file.is_dir()
         return f"benchmark {args.what}" + (" take" if a_take else "")
+    if args.command == "models" and f"models {args.action}" in PLACES:
+        return f"models {args.action}"
     if args.command in ("camera-control", "object-manipulation") and args.target.suffix.lower() == ".blend":
         return f"{args.command} scene"
     if args.command != "generate":
@@ -186,7 +191,7 @@ def find_environment(room: Room, blender: str | None = None) -> home.Environment
     name = {"blender": "Blender's Python", "backend": "the backend's Python"}[room]
     raise UsageError(
         f"This command needs {name}, and {home.environments_file()} knows none.",
-        "Run python3 install/run.py setup in the project's folder.",
+        "Install it in the add-on's preferences, or run python3 install/run.py setup in the project's folder.",
     )
 
 
@@ -326,7 +331,7 @@ def _add_backend_commands(add, blender: argparse.ArgumentParser, everywhere: arg
     add("doctor", "Say what is installed, what works and what does not.").add_argument(
         "--here", action="store_true", help="only what this Python itself can say"
     )
-    _add_models(add("models", "Weights of the model: list, pull, verify, path, tiny."), everywhere)
+    _add_models(add("models", "Weights of the model: list, pull, verify, path, remove, tiny."), everywhere)
     encode = add("encode", "Write a take's tracking and frames as lossless video.")
     encode.add_argument("take", type=Path, metavar="TAKE")
     encode.add_argument(
@@ -345,9 +350,10 @@ def _add_models(models: argparse.ArgumentParser, everywhere: argparse.ArgumentPa
         "pull": "Fetch weights from the Hugging Face hub, from where the last time stopped.",
         "verify": "Check weights: every file's hash, every component's names and shapes.",
         "path": "Say where weights lie.",
+        "remove": "Delete what pull has fetched, and nothing else.",
     }.items():
         action = add(name, help)
-        action.add_argument("source", nargs="?", default="", metavar="ID|FOLDER", help="default: the published weights")
+        action.add_argument("source", nargs=None if name == "remove" else "?", default="", metavar="ID|FOLDER", help="default: the published weights")
         action.add_argument("--revision", metavar="NAME", help="a branch, tag or commit (default: main); the same as ID@NAME")
         if name == "verify":
             action.add_argument("--from-base", action="store_true", help="they are a base model, which gets a new tracking branch")

@@ -13,6 +13,8 @@ from .errors import UsageError
 
 Room = Literal["backend", "blender"]
 MODEL_ENVIRONMENT = "model"  # the name of the backend's Python that has torch
+MANAGED_ENVIRONMENT = "preferences"  # and of the one that the add-on's preferences have made
+FIRST = (MANAGED_ENVIRONMENT, MODEL_ENVIRONMENT)
 
 
 class Environment(msgspec.Struct, frozen=True):
@@ -67,7 +69,14 @@ def environments_file() -> Path:
 
 
 def environments(room: Room) -> list[Environment]:
-    """The Pythons that serve a room and still exist, in the order of the file, but one with the model before all others."""
+    """The Pythons that serve a room and still exist, in the order of the file, but before all others the one that the add-on's
+    preferences have made, and then one with the model."""
+    serving = [entry for entry in known_environments() if entry.room == room and Path(entry.python).exists()]
+    return sorted(serving, key=lambda entry: FIRST.index(entry.name) if entry.name in FIRST else len(FIRST))
+
+
+def known_environments() -> list[Environment]:
+    """All that environments.json names. UsageError where it cannot be read."""
     try:
         content = environments_file().read_bytes()
     except FileNotFoundError:
@@ -77,10 +86,8 @@ def environments(room: Room) -> list[Environment]:
             f"{environments_file()} cannot be read: {error.strerror}.", "Set DAS_HOME to a folder of yours."
         ) from None
     try:
-        known = msgspec.json.decode(content, type=Environments).environments
+        return msgspec.json.decode(content, type=Environments).environments
     except msgspec.MsgspecError as error:
         raise UsageError(
             f"{environments_file()} cannot be read: {error}.", "Delete it and run python3 install/run.py setup."
         ) from None
-    serving = [entry for entry in known if entry.room == room and Path(entry.python).exists()]
-    return sorted(serving, key=lambda entry: entry.name != MODEL_ENVIRONMENT)

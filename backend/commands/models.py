@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from ...shared import home
+from ...shared.model_entries import Entries, Entry, size_text
 from ...shared.report import Reporter
 from ..models import integrity, weights
 from ..models.weights import WeightsError
@@ -17,29 +20,13 @@ from ..vision import catalogue
 
 BASE = "zai-org/CogVideoX-5b-I2V"
 KNOWN = {weights.PUBLISHED: "the published model, 49 frames of 720x480", BASE: "its base without the tracking branch, to train one (--from-base)"}
+SIZES = {weights.PUBLISHED: 27_000_000_000, BASE: 0}  # to download, as far as it is known
 MEGABYTE = 1_000_000
-
-
-class Entry(msgspec.Struct):
-    """A line of `das models list`. ``folder`` is empty where the weights are not on this machine.
-
-    ``bytes`` are those in the folder, or else those to download where they are known; ``tasks`` and ``needs`` are a side
-    model's: what it is for, and what must be installed first.
-    """
-
-    name: str
-    what: str
-    folder: str = ""
-    bytes: int = 0
-    licence: str = ""
-    hub: str = ""
-    tasks: str = ""
-    needs: str = ""
 
 
 def run(args: argparse.Namespace, reporter: Reporter) -> int:
     """Do what ``args.action`` says."""
-    return {"list": list_models, "pull": pull, "verify": verify, "path": path, "tiny": tiny}[args.action](args, reporter)
+    return {"list": list_models, "pull": pull, "verify": verify, "path": path, "remove": remove, "tiny": tiny}[args.action](args, reporter)
 
 
 def list_models(args: argparse.Namespace, reporter: Reporter) -> int:
@@ -49,7 +36,8 @@ def list_models(args: argparse.Namespace, reporter: Reporter) -> int:
     for one in entries:
         lines.append(f"{one.name}: {one.what}")
         lines.extend(f"  {line}" for line in (one.tasks and f"for {one.tasks}", _where(one), f"licence: {one.licence}", one.needs) if line)
-    reporter.result("\n".join(lines), folder=str(home.model_folder()), models=msgspec.to_builtins(entries))
+    listed = Entries(str(home.model_folder()), entries, _free(home.model_folder()))
+    reporter.result("\n".join(lines), **msgspec.to_builtins(listed))
     return 0
 
 
@@ -57,7 +45,7 @@ def _known(name: str, what: str) -> Entry:
     try:
         place = weights.find(name)
     except WeightsError:
-        return Entry(name, what, licence="see its page on the hub")
+        return Entry(name, what, bytes=SIZES[name], partial=_partial(name), licence="see its page on the hub")
     return _entry(name, what, place.folder)
 
 
@@ -68,19 +56,35 @@ def _side(model: catalogue.SideModel) -> Entry:
     try:
         place = weights.find(model.source)
     except WeightsError:
-        return Entry(model.name, model.what, bytes=model.bytes, licence=licence, **about)
+        return Entry(model.name, model.what, bytes=model.bytes, partial=_partial(model.source), licence=licence, **about)
     here = _entry(model.name, model.what, place.folder)
     return msgspec.structs.replace(here, licence=licence, **about)
 
 
+def _partial(source: str) -> int:
+    """Bytes of a download that was interrupted."""
+    name, _, revision = source.partition("@")
+    folder = weights.stored_folder(name, revision or "main")
+    return _occupied(folder.with_name(f"{folder.name}.partial"))
+
+
+def _free(folder: Path) -> int:
+    """Bytes that are free where weights go, whether their folder is there yet or not."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    return shutil.disk_usage(there).free
+
+
 def _where(one: Entry) -> str:
     if one.folder:
-        return f"{one.folder} ({_size(one.bytes)})"
-    return f"not here: das models pull {one.name}" + (f" ({_size(one.bytes)} from {one.hub})" if one.hub else "")
+        return f"{one.folder} ({size_text(one.bytes)})"
+    if one.partial:
+        return f"{size_text(one.partial)} are here: das models pull {one.name} goes on"
+    return f"not here: das models pull {one.name}" + _from(one)
 
 
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+def _from(one: Entry) -> str:
+    size = size_text(one.bytes) if one.bytes else ""
+    return f" ({size} from {one.hub})" if size and one.hub else f" ({size})" if size else ""
 
 
 def _others() -> list[Entry]:
@@ -97,8 +101,8 @@ def _others() -> list[Entry]:
 
 def _entry(name: str, what: str, folder: Path) -> Entry:
     manifest = weights.read_manifest(folder)
-    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    return Entry(name, what, str(folder), size, manifest.licence if manifest else "see its page on the hub")
+    ours = manifest is not None and folder.is_relative_to(home.model_folder())
+    return Entry(name, what, str(folder), _occupied(folder), ours=ours, licence=manifest.licence if manifest else "see its page on the hub")
 
 
 def pull(args: argparse.Namespace, reporter: Reporter) -> int:
@@ -113,7 +117,7 @@ def pull(args: argparse.Namespace, reporter: Reporter) -> int:
     server = hub.Hub()
     offer = server.look(source, side.wants if side else None)
     terms = f"; {side.terms}" if side and side.terms else ""
-    reporter.note(f"{offer.hub}: {_size(offer.size)}, licence {offer.licence}{terms}.")
+    reporter.note(f"{offer.hub}: {size_text(offer.size)}, licence {offer.licence}{terms}.")
     folder = None if side and side.pickled else hub.in_hub_cache(offer)  # what is converted is written to
     if folder:
         reporter.note("It is in the cache of another Hugging Face program already, and is used from there.")
@@ -162,6 +166,42 @@ def path(args: argparse.Namespace, reporter: Reporter) -> int:
     folder = weights.find(catalogue.source_of(args.source), args.revision).folder
     reporter.result(str(folder), folder=str(folder))
     return 0
+
+
+def remove(args: argparse.Namespace, reporter: Reporter) -> int:
+    """Delete what `das models pull` has fetched, whole or not, and nothing else. WeightsError for what others have put there."""
+    name, _, revision = (catalogue.source_of(args.source) or weights.PUBLISHED).partition("@")
+    if not weights.HUB_ID.fullmatch(name):
+        raise WeightsError(f"{name} is no hub id.", "Give what das models list shows; a folder of your own you can delete yourself.")
+    folder = weights.stored_folder(name, args.revision or revision or "main")
+    partial = folder.with_name(f"{folder.name}.partial")
+    manifest = weights.read_manifest(folder)
+    if manifest is None and not partial.is_dir():
+        raise WeightsError(f"das models pull has not fetched {name} into {home.model_folder()}.", "Remove it by the program that has.")
+    before = _occupied(folder) + _occupied(partial)
+    if manifest:
+        made = [name for name in catalogue.converted(name) if name not in manifest.files]
+        _remove_files(folder, [*manifest.files, *made, weights.MANIFEST])
+    if partial.is_dir():
+        shutil.rmtree(partial)
+    left = _occupied(folder)
+    kept = f" What is not from the hub stays in {folder}." if left else ""
+    reporter.result(f"{name} is removed.{kept}", folder=str(folder), freed=before - left, left=left)
+    return 0
+
+
+def _remove_files(folder: Path, names: list[str]) -> None:
+    """These files, and the folders that are then empty."""
+    for name in names:
+        if weights.stays_below(name):
+            (folder / name).unlink(missing_ok=True)
+    for place in (*sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True), folder):
+        with suppress(OSError):  # not empty
+            place.rmdir()
+
+
+def _occupied(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def tiny(args: argparse.Namespace, reporter: Reporter) -> int:

@@ -20,7 +20,7 @@ from ..models.weights import WeightsError
 MB, GB = 10**6, 10**9
 ONE_MODEL = r"config\.json|preprocessor_config\.json|processor_config\.json|model\.safetensors"
 PIPELINE = r"model_index\.json|scheduler/[^/]+\.json|tokenizer(_\d)?/[^/]+\.(json|model|txt)"
-SETUP = "Run python3 install/run.py setup --model."
+SETUP = "Install the backend with the model, in the add-on's preferences or by python3 install/run.py setup --model."
 OURS = ("torch", "diffusers", "transformers")
 COTRACKER = (
     "Install the authors' code (facebookresearch/co-tracker at 82e02e8029753ad4ef13cf06be7f4fc5facdda4d, for non-commercial use only)"
@@ -181,6 +181,12 @@ def known(source: str) -> SideModel | None:
 def source_of(text: str) -> str:
     """The hub id that a name of the table stands for; any other text as it is."""
     return next((entry.source for entry in TABLE if entry.name == text), text)
+
+
+def converted(source: str) -> tuple[str, ...]:
+    """Files that pull makes of what it has fetched."""
+    entry = known(source)
+    return ("model.safetensors", "config.json") if entry and entry.pickled else ()
 
 
 def find(name: str, source: str | Path = "") -> weights.Place:
