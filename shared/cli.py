@@ -67,9 +67,7 @@ PLACES: dict[str, Place] = {
     "repaint": Place(("backend",), "repaint"),
     "encode": Place(("backend",), "encode"),
     "models": Place(("backend",), "models", "torch"),
-    "models list": Place(("backend",), "models"),
-    "models path": Place(("backend",), "models"),
-    "models remove": Place(("backend",), "models"),
+    "models without torch": Place(("backend",), "models"),
     "demo": Place(("blender",), "demo"),
 }
 
@@ -146,8 +144,8 @@ def command_key(args: argparse.Namespace) -> str:
     if args.command == "benchmark":
         a_take = args.what == "tracks" and args.file and args.file.is_dir()
         return f"benchmark {args.what}" + (" take" if a_take else "")
-    if args.command == "models" and f"models {args.action}" in PLACES:
-        return f"models {args.action}"
+    if args.command == "models" and args.action in ("list", "path", "remove") and not _model_is_first():
+        return "models without torch"
     if args.command in ("camera-control", "object-manipulation") and args.target.suffix.lower() == ".blend":
         return f"{args.command} scene"
     if args.command != "generate":
@@ -155,6 +153,11 @@ def command_key(args: argparse.Namespace) -> str:
     if args.tracking:
         return "generate tracking"
     return "generate take" if args.target and args.target.is_dir() else "generate"
+
+
+def _model_is_first() -> bool:
+    """The backend's Python that a command is run again in is one with the model, which knows more of what is missing."""
+    return [entry.name for entry in home.environments("backend")[:1]] == [home.MODEL_ENVIRONMENT]
 
 
 def run_again(argv: list[str], room: Room, blender: str | None) -> int:

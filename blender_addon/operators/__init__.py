@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import bpy
 
-from . import camera, check, history, live_preview
+from . import backend, camera, check, history, live_preview, models
 from .generate import DAS_OT_cancel, DAS_OT_generate, DAS_OT_preview_tracking, DAS_OT_use_candidate
 
-CLASSES = (DAS_OT_preview_tracking, DAS_OT_generate, DAS_OT_cancel, DAS_OT_use_candidate, *check.CLASSES, *camera.CLASSES, *live_preview.CLASSES, *history.CLASSES)
+CLASSES = (DAS_OT_preview_tracking, DAS_OT_generate, DAS_OT_cancel, DAS_OT_use_candidate, *check.CLASSES, *camera.CLASSES, *backend.CLASSES, *models.CLASSES, *live_preview.CLASSES, *history.CLASSES)
 
 
 def register() -> None:

@@ -48,7 +48,8 @@ def blender(version, python=sys.executable):
         (["benchmark", "points"], "benchmark points"),
         (["doctor", "--json"], "doctor"),
         (["models", "pull", "some/weights@v2", "--json"], "models"),
-        (["models", "list"], "models"),
+        (["models", "list"], "models without torch"),
+        (["models", "remove", "sam2"], "models without torch"),
     ],
 )
 def test_every_command_has_a_place(words, key):
@@ -335,7 +336,7 @@ def test_options_of_the_model(tmp_path, monkeypatch):
 def test_a_command_that_needs_the_model_says_how_to_get_it():
     """Run again in the backend's environment, which has no torch either."""
     write_environments(home.Environment("backend", "backend", sys.executable))
-    ended = das("models", "list", DAS_RUN_AGAIN="1")
+    ended = das("models", "pull", DAS_RUN_AGAIN="1")
     assert ended.returncode == 2 and ended.stdout == ""
     assert "needs the model's environment" in ended.stderr and "setup --model" in ended.stderr
 
@@ -345,4 +346,12 @@ def test_the_model_is_asked_of_the_environment_that_has_it(monkeypatch):
     monkeypatch.setattr(cli, "rooms_here", lambda: ["backend"])
     monkeypatch.setattr(cli, "_has", lambda library: library is None)
     monkeypatch.setattr(cli, "run_again", lambda argv, room, blender: asked.append(room) or 0)
-    assert cli.main(["models", "list"]) == 0 and asked == ["backend"]
+    assert cli.main(["models", "pull"]) == 0 and asked == ["backend"]
+    write_environments(home.Environment("backend", home.MODEL_ENVIRONMENT, sys.executable))
+    assert cli.main(["models", "list"]) == 0 and asked == ["backend"] * 2
+
+
+def test_what_the_preferences_have_installed_comes_before_the_model_and_that_before_all_others():
+    names = ["backend", home.MODEL_ENVIRONMENT, home.MANAGED_ENVIRONMENT]
+    write_environments(*(home.Environment("backend", name, sys.executable) for name in names))
+    assert [entry.name for entry in home.environments("backend")] == names[::-1]
