@@ -101,7 +101,7 @@ class Worker:
         except Cancelled:
             return messages.Cancelled(job=work.job)
         except DasError as error:
-            return messages.Failed(job=work.job, kind=error.kind, message=error.message, fix=error.fix)
+            return messages.Failed(job=work.job, kind=error.kind, message=error.message, fix=error.fix, action=error.action)
         except Exception as error:  # an engine is foreign code: its failure is the job's, not the worker's
             log.error("job %s failed\n%s", work.job, _without_words(traceback.format_exc(), work.request))
             failed = _failed(work, error)
@@ -229,7 +229,8 @@ def _failed(work: messages.Work, error: Exception) -> messages.Failed:
         what = f"engine {work.request.engine}" if work.work == "generate" else f"task {work.request.task}"
         kind, said = "engine", f"The {what} failed: {type(error).__name__}: {error}"
         fix = "See logs/backend.log in the DAS_HOME folder (das doctor names it)."
-    return messages.Failed(job=work.job, kind=kind, message=f"{said}.", fix=fix)
+    action = "smaller_video" if kind == "out_of_memory" else ""
+    return messages.Failed(job=work.job, kind=kind, message=f"{said}.", fix=fix, action=action)
 
 
 def _without_words(text: str, request: GenerationRequest) -> str:

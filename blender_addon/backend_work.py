@@ -286,7 +286,7 @@ def backend_python() -> str:
     """The backend's Python. BackendError where none is installed."""
     known = home.environments("backend")
     if not known:
-        raise BackendError("No backend is installed.", "Install it in the add-on's preferences first.")
+        raise BackendError("No backend is installed.", "Install it in the add-on's preferences first.", "install_backend")
     return known[0].python
 
 
@@ -298,4 +298,4 @@ def hub_environment(token: str = "") -> dict[str, str]:
 def check_online(what: str) -> None:
     """UsageError where Blender's own setting says no."""
     if not bpy.app.online_access:
-        raise UsageError(f"Blender may not go online, and {what} needs to.", "Allow Online Access in Preferences, System, Network.")
+        raise UsageError(f"Blender may not go online, and {what} needs to.", "Allow Online Access in Preferences, System, Network.", "allow_online")

@@ -54,7 +54,7 @@ def render_size(render: bpy.types.RenderSettings) -> tuple[int, int]:
 def check_any_camera(scene: bpy.types.Scene) -> None:
     """SceneError where neither the scene nor a marker names a camera: Blender would refuse to render at all."""
     if scene.camera is None and not any(marker.camera for marker in scene.timeline_markers):
-        raise SceneError("The scene has no camera.", "Add a camera, or choose one in the scene properties.")
+        raise SceneError("The scene has no camera.", "Add a camera, or choose one in the scene properties.", "find_camera")
 
 
 def scene_camera(depsgraph: bpy.types.Depsgraph) -> bpy.types.Object:
@@ -62,9 +62,9 @@ def scene_camera(depsgraph: bpy.types.Depsgraph) -> bpy.types.Object:
     # depsgraph.scene, not scene_eval: in 4.5 the evaluated scene lags one frame behind a camera marker
     scene = depsgraph.scene
     if scene.camera is None:
-        raise SceneError(f"The scene has no camera at frame {scene.frame_current}.", "Add a camera, or choose one in the scene properties.")
+        raise SceneError(f"The scene has no camera at frame {scene.frame_current}.", "Add a camera, or choose one in the scene properties.", "find_camera")
     if scene.camera.type != "CAMERA":
-        raise SceneError(f"{scene.camera.name} is the scene's camera, but it is no camera object.", "Choose a camera in the scene properties.")
+        raise SceneError(f"{scene.camera.name} is the scene's camera, but it is no camera object.", "Choose a camera in the scene properties.", "find_camera")
     check_perspective(scene.camera)
     return scene.camera.evaluated_get(depsgraph)
 
@@ -75,6 +75,7 @@ def check_perspective(camera: bpy.types.Object) -> None:
         raise SceneError(
             f"The camera {camera.name} is {CAMERA_KINDS.get(kind, kind.lower())}; only perspective cameras are supported.",
             "Set its type to Perspective, or choose another camera.",
+            "set_perspective",
         )
 
 

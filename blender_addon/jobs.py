@@ -53,6 +53,7 @@ class Job(TakeJob):
         yield from self._write(stacks)
         self.take.save()
         if self.purpose == "preview":
+            self._show_tracking()
             return None, None
         repaints = bool(self.request.repaint.model)
         if not repaints and self.purpose != "generate":

@@ -5,19 +5,14 @@ from __future__ import annotations
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
-from ..shared.errors import UsageError
 from ..shared.points import is_grid
 from ..shared.request import MAX_GUIDANCE_SCALE, MAX_STEPS, MODEL_FRAMES, MODEL_SIZE, FirstFrame, GenerationRequest, Task
 from . import task_properties
 from .preferences import ENGINES, default_engine
-from .task_properties import TASKS, DasTaskSettings, apply_task, task_fields
+from .ranges import RANGES, frame_range
+from .task_properties import RELATIVE, TASKS, DasTaskSettings, apply_task, task_fields
 
 DEFAULT_ENGINE = "default"
-RANGES = [
-    ("scene", "Scene", "The scene's frame range"),
-    ("preview", "Preview", "The preview range of the timeline"),
-    ("custom", "Custom", "A range of its own"),
-]
 FIRST_FRAMES = [
     ("render", "Render", "Render the first frame with the scene's own engine and look"),
     ("workbench", "Workbench", "Render the first frame with Workbench, in a moment"),
@@ -48,10 +43,13 @@ WRITTEN = [
 ]
 
 QUALITIES = [
-    ("draft", "Draft", "Faster and less exact, for trying things out"),
-    ("balanced", "Balanced", "Every speed-up whose error cannot be seen"),
-    ("final", "Final", "No speed-up that changes the result"),
+    ("draft", "Draft", "Half the steps, and steps that change little are passed over: for trying things out"),
+    ("balanced", "Balanced", "All steps, and every speed-up whose error cannot be seen"),
+    ("final", "Final", "All steps, and no speed-up that changes the result"),
 ]
+QUALITY_STEPS = {"draft": 25, "balanced": 50, "final": 50}
+MAX_VARIATIONS = 16
+MAX_SEED = 2**31 - 1  # of Blender's own whole numbers
 GUIDANCES = [
     ("dynamic", "Rising", "Guidance rises from step to step, as the model was made to be sampled"),
     ("constant", "Constant", "The same guidance at every step"),
@@ -67,7 +65,13 @@ IMAGE_LATENT_SCALES = [
     ("mul", "Multiplied", "The first frame's latents are multiplied by the scaling factor"),
     ("div", "Divided", "The first frame's latents are divided by the scaling factor"),
 ]
-MODEL_FIELDS = ("steps", "guidance", "scheduler", "tracking_range", "image_latent_scale", "from_base", "quality", "memory_plan")
+# quality comes first, because it sets others
+MODEL_FIELDS = ("quality", "steps", "memory_plan", "guidance", "scheduler", "tracking_range", "image_latent_scale", "from_base")
+
+
+def set_by_quality(settings: DasSettings, context: bpy.types.Context | None = None) -> None:
+    """What a quality stands for: its steps, and the memory plan that fits. Advanced changes both."""
+    settings.steps, settings.memory_plan = QUALITY_STEPS[settings.quality], "auto"
 
 
 class DasSettings(bpy.types.PropertyGroup):
@@ -87,12 +91,17 @@ class DasSettings(bpy.types.PropertyGroup):
     end: IntProperty(name="End", description="The last frame of the custom range", default=MODEL_FRAMES)
     first_frame: EnumProperty(name="First frame", description="Where the look comes from", items=FIRST_FRAMES)
     first_frame_path: StringProperty(
-        name="Image", description="The image that is the first frame; it must be of the video's size", subtype="FILE_PATH"
+        name="Image", description="The image that is the first frame; it must be of the video's size", subtype="FILE_PATH", options=RELATIVE
     )
     first_frame_samples: IntProperty(
         name="Samples", description="Samples of the first frame's render; 0 takes the scene's own", min=0, default=0
     )
+    style: StringProperty(name="Style", description="Words on the look, which are added to the prompt; a preset may bring them")
     seed: IntProperty(name="Seed", description="The same seed gives the same video", min=0)
+    lock_seed: BoolProperty(name="Lock seed", description="Keep the seed. Without the lock each Generate draws a new one and shows it here")
+    variations: IntProperty(
+        name="Variations", description="How many videos one Generate makes, each with the next seed", min=1, max=MAX_VARIATIONS, default=1
+    )
     frames: IntProperty(
         name="Frames", description="How many frames are made over the range; 8N+1", min=9, max=1025, step=8, default=MODEL_FRAMES
     )
@@ -108,7 +117,7 @@ class DasSettings(bpy.types.PropertyGroup):
     weights: StringProperty(
         name="Weights",
         description="The model's weights: a folder, or owner/name on the Hugging Face hub; empty for the published ones",
-        subtype="DIR_PATH",
+        subtype="DIR_PATH", options=RELATIVE,
     )
     from_base: BoolProperty(name="From base", description="The weights are the base model's, without a tracking branch: make a new one")
     steps: IntProperty(name="Steps", description="How many times the model refines the video", min=1, max=MAX_STEPS, soft_max=100, default=50)
@@ -121,7 +130,7 @@ class DasSettings(bpy.types.PropertyGroup):
     image_latent_scale: EnumProperty(
         name="First frame's scale", description="How the first frame's latents are scaled", items=IMAGE_LATENT_SCALES
     )
-    quality: EnumProperty(name="Quality", description="What may be given up for speed", items=QUALITIES, default="balanced")
+    quality: EnumProperty(name="Quality", description="What may be given up for speed", items=QUALITIES, default="balanced", update=set_by_quality)
     memory_plan: StringProperty(
         name="Memory plan", description="How the model uses the graphics card's memory; das doctor names the plans", default="auto"
     )
@@ -138,7 +147,7 @@ def request_of(scene: bpy.types.Scene, task: Task | None = None) -> GenerationRe
     fields = {"first_frame": _first_frame(settings), **task_fields(settings.tasks, task or settings.task)}
     return GenerationRequest(
         engine=engine_of(scene),
-        prompt=settings.prompt,
+        prompt=_styled(settings),
         negative_prompt=settings.negative_prompt,
         seed=settings.seed,
         width=settings.width,
@@ -174,7 +183,7 @@ def engine_of(scene: bpy.types.Scene) -> str:
 def apply_request(scene: bpy.types.Scene, request: GenerationRequest) -> None:
     """The reverse of :func:`request_of`: the panel shows the request again, as a range of its own."""
     settings = scene.das
-    settings.range = "custom"
+    settings.range, settings.style, settings.lock_seed = "custom", "", True
     same = ("task", "engine", "prompt", "negative_prompt", "seed", "width", "height", "frames", "fit", "hidden", "background")
     for name in (*same, "weights", "guidance_scale", *MODEL_FIELDS):
         setattr(settings, name, getattr(request, name))
@@ -186,16 +195,11 @@ def apply_request(scene: bpy.types.Scene, request: GenerationRequest) -> None:
     apply_task(settings.tasks, request)
 
 
-def frame_range(scene: bpy.types.Scene) -> tuple[float, float]:
-    """First and last frame, inclusive. UsageError where a preview range is asked for and none is set."""
-    settings = scene.das
-    if settings.range == "custom":
-        return float(settings.start), float(settings.end)
-    if settings.range == "scene":
-        return float(scene.frame_start), float(scene.frame_end)
-    if not scene.use_preview_range:
-        raise UsageError("The timeline has no preview range.", "Set one with P in the Timeline, or choose another range.")
-    return float(scene.frame_preview_start), float(scene.frame_preview_end)
+def _styled(settings: DasSettings) -> str:
+    """The prompt with the style after it."""
+    if not settings.style:
+        return settings.prompt
+    return ", ".join(filter(None, (settings.prompt.rstrip(" ,"), settings.style)))
 
 
 def _first_frame(settings: DasSettings) -> FirstFrame:

@@ -22,7 +22,8 @@ SECONDS_WHILE_BLENDER_RENDERS = 0.5
 
 class Runner:
     """Runs jobs and checks: of those that need the scene one after the other, beside it those that the backend works on.
-    ``message``, ``fix`` and ``failed`` are what the panel says of the last that ended, ``candidates`` the first frames that it
+    ``message``, ``fix`` and ``failed`` are what the panel says of the last that ended, ``action`` what mends it, ``traceback`` of an
+    error of our own, ``last_take`` its folder, ``candidates`` the first frames that it
     painted, ``check`` is the latest check, with its report."""
 
     def __init__(self):
@@ -31,6 +32,9 @@ class Runner:
         self.message = ""
         self.fix = ""
         self.failed = False
+        self.action = ""
+        self.traceback = ""
+        self.last_take: Path | None = None
         self.candidates: list[Path] = []
 
     @property
@@ -54,7 +58,7 @@ class Runner:
     def start(self, job: Stepwise) -> None:
         """Take a job and let a timer step it."""
         self.jobs.append(job)
-        self.message, self.fix, self.failed = "", "", False
+        self.tell("")
         if not bpy.app.timers.is_registered(self._tick):
             bpy.app.timers.register(self._tick, first_interval=0.0)
 
@@ -85,19 +89,33 @@ class Runner:
     def _step(self, job: Stepwise) -> None:
         try:
             if not job.step():
-                self._end(job, job.ready)
+                self._end(job)
+                self.tell(job.ready)
         except Cancelled:
-            self._end(job, "Cancelled.")
+            self._end(job)
+            self.tell("Cancelled.")
         except DasError as error:
-            self._end(job, error.message, error.fix, failed=True)
+            self._end(job)
+            self.tell_error(error)
         except Exception as error:
             traceback.print_exc()
-            self._end(job, f"{type(error).__name__}: {error}.", "See the system console.", failed=True)
+            self._end(job)
+            self.tell_error(DasError(f"{type(error).__name__}: {error}.", "Copy the report and pass it on."))
+            self.traceback = traceback.format_exc()
 
-    def _end(self, job: Stepwise, message: str, fix: str = "", failed: bool = False) -> None:
+    def tell(self, message: str) -> None:
+        """Let the panel say that all is well."""
+        self.message, self.fix, self.failed, self.action, self.traceback = message, "", False, "", ""
+
+    def tell_error(self, error: DasError) -> None:
+        """Let the panel say what is wrong, with the button that mends it."""
+        self.tell(error.message)
+        self.fix, self.failed, self.action = error.fix, True, error.action
+
+    def _end(self, job: Stepwise) -> None:
         self.candidates = job.candidates or self.candidates
+        self.last_take = getattr(job, "folder", self.last_take)
         self.jobs.remove(job)
-        self.message, self.fix, self.failed = message, fix, failed
 
     def _tick(self) -> float | None:
         # Strips must not be added while Blender renders, and a first frame cannot be rendered then.

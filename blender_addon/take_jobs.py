@@ -20,6 +20,7 @@ from ..shared.generation import Left, generate, reach_backend, told_in
 from ..shared.preparation import prepare
 from ..shared.request import GenerationRequest, check
 from ..shared.take import Take
+from .image_view import show_in_image_editors
 from .images import BlenderImages
 from .live_preview import LivePreview
 from .sequencer import GrowingStrip, colour_space
@@ -168,6 +169,8 @@ class TakeJob(Stepwise):
             for index in range(self.request.frames):
                 strip.add(index)
                 yield
+        if self.purpose == "preview":
+            self._show_tracking()
 
     def _follow(self, events: Iterator[messages.Message | None], strip: GrowingStrip | None = None) -> Iterator[None]:
         with closing(events):
@@ -204,6 +207,9 @@ class TakeJob(Stepwise):
             self.take.note(note)
         name = self.take.folder.name + (" tracking" if folder == "tracking" else "")
         return GrowingStrip(scene, self.take.folder / folder, self.request, name)
+
+    def _show_tracking(self) -> None:
+        show_in_image_editors(self.take.folder / "tracking", f"{self.take.folder.name} tracking", self.request)
 
     def _stopped(self) -> bool:
         if self._leaving:

@@ -11,6 +11,7 @@ from ..shared.task_settings import MAX_CANDIDATES, CameraControl, DepthSettings,
 from .footage import STRIP
 
 OFF = "off"
+RELATIVE = {"PATH_SUPPORTS_BLEND_RELATIVE"}  # of paths
 TASKS = [
     ("mesh_to_video", "Mesh to video", "The scene's animation, surface by surface"),
     ("camera_control", "Camera control", "A picture or video seen by a moving camera"),
@@ -76,14 +77,14 @@ class DasTaskSettings(bpy.types.PropertyGroup):
 
     picture: EnumProperty(name="Picture", description="What the video begins with", items=PICTURES)
     video: EnumProperty(name="Video", description="Where the motion comes from", items=VIDEOS)
-    file: StringProperty(name="File", description="An image, or a movie", subtype="FILE_PATH")
+    file: StringProperty(name="File", description="An image, or a movie", subtype="FILE_PATH", options=RELATIVE)
     strip: StringProperty(name="Strip", description="The strip of the Sequencer that is the picture or video")
     look: StringProperty(
-        name="Look", description="An image that is the first frame instead: same shapes, another look; empty for none", subtype="FILE_PATH"
+        name="Look", description="An image that is the first frame instead: same shapes, another look; empty for none", subtype="FILE_PATH", options=RELATIVE
     )
     depth: EnumProperty(name="Depth", description="How far away each pixel is", items=DEPTHS)
     depth_weights: StringProperty(
-        name="Depth weights", description="A folder or hub id in place of the depth model's own weights", subtype="DIR_PATH"
+        name="Depth weights", description="A folder or hub id in place of the depth model's own weights", subtype="DIR_PATH", options=RELATIVE
     )
 
     path: EnumProperty(name="Path", description="How the camera moves", items=PATHS)
@@ -91,12 +92,12 @@ class DasTaskSettings(bpy.types.PropertyGroup):
         name="Motion", description="trans DX DY DZ [S E]; rot AXIS DEGREES [S E]; spiral RADIUS [S E]", default="trans 0 0 -0.5"
     )
     order: EnumProperty(name="Order", description="How the motion's segments follow each other", items=ORDERS)
-    path_file: StringProperty(name="Path file", description="A camera path with as many frames as the video", subtype="FILE_PATH")
+    path_file: StringProperty(name="Path file", description="A camera path with as many frames as the video", subtype="FILE_PATH", options=RELATIVE)
     onto: EnumProperty(name="Onto", description="What happens to a video's own camera", items=ONTO)
 
     mask: EnumProperty(name="What moves", description="How it is said what moves", items=MASKS)
     object: PointerProperty(name="Object", description="The object that moves, by its matte", type=bpy.types.Object)
-    mask_file: StringProperty(name="Mask", description="A black and white image of the picture's size", subtype="FILE_PATH")
+    mask_file: StringProperty(name="Mask", description="A black and white image of the picture's size", subtype="FILE_PATH", options=RELATIVE)
     click: FloatVectorProperty(
         name="Point", description="A pixel of the object, from the upper left corner of the video", size=2, min=0, default=(360, 240)
     )
@@ -105,11 +106,11 @@ class DasTaskSettings(bpy.types.PropertyGroup):
         name="Follow", description="The object whose animation is followed, about its own origin", type=bpy.types.Object
     )
     distance: FloatProperty(name="Distance", description="How far: pixels on screen at the object's depth, or degrees of a turn", default=50)
-    motion_file: StringProperty(name="Motion file", description="One 4x4 matrix a frame, in the first camera's axes", subtype="FILE_PATH")
+    motion_file: StringProperty(name="Motion file", description="One 4x4 matrix a frame, in the first camera's axes", subtype="FILE_PATH", options=RELATIVE)
 
     tracker: EnumProperty(name="Tracker", description="How points of the video are followed", items=TRACKERS)
     grid: StringProperty(name="Grid", description="How many points are followed, across and down, such as 70x70", default="70x70")
-    tracks: StringProperty(name="Tracks", description="Tracks of the video, made by another program (.npz)", subtype="FILE_PATH")
+    tracks: StringProperty(name="Tracks", description="Tracks of the video, made by another program (.npz)", subtype="FILE_PATH", options=RELATIVE)
 
     repaint: EnumProperty(name="Model", description="What paints the first frame anew, along its depth and by the prompt", items=REPAINTS)
     strength: FloatProperty(
@@ -117,8 +118,8 @@ class DasTaskSettings(bpy.types.PropertyGroup):
     )
     candidates: IntProperty(name="Candidates", description="How many are painted to choose from", min=1, max=MAX_CANDIDATES, default=1)
     repaint_steps: IntProperty(name="Steps", description="Denoising steps of the repaint; 0 is the model's own count", min=0)
-    repaint_weights: StringProperty(name="Weights", description="A folder or hub id in place of the model's own weights", subtype="DIR_PATH")
-    repaint_base: StringProperty(name="Base", description="With SDXL: a folder or hub id of another model to control", subtype="DIR_PATH")
+    repaint_weights: StringProperty(name="Weights", description="A folder or hub id in place of the model's own weights", subtype="DIR_PATH", options=RELATIVE)
+    repaint_base: StringProperty(name="Base", description="With SDXL: a folder or hub id of another model to control", subtype="DIR_PATH", options=RELATIVE)
 
 
 def task_fields(tasks: DasTaskSettings, task: Task) -> dict:

@@ -69,6 +69,7 @@ def starting(timeout: float = SECONDS_TO_START) -> Iterator[wire.ConnectionFile 
             raise BackendError(
                 f"The backend ended with code {process.returncode} as it started: {last_log_line()}",
                 f"See {log_file()}, or run python3 install/run.py setup.",
+                "repair_backend",
             )
         if time.monotonic() > end:
             if process:
@@ -176,5 +177,6 @@ def _backend_python() -> str:
         raise BackendError(
             "No backend is installed.",
             "Install it in the add-on's preferences, or run python3 install/run.py setup in the project's folder.",
+            "install_backend",
         )
     return known[0].python

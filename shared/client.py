@@ -279,7 +279,7 @@ class Client:
             return bool(found)
 
         if not self._until(answered, timeout):
-            raise BackendError("The backend does not answer.", LOST_FIX)
+            raise BackendError("The backend does not answer.", LOST_FIX, "resume_take")
         if isinstance(found[0], messages.Refused):
             raise UsageError(found[0].message, found[0].fix)
         return found[0]

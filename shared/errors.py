@@ -5,15 +5,19 @@ CANCELLED = 130
 
 
 class DasError(Exception):
-    """An error with its fix. ``str(error)`` is both sentences; ``exit_code`` is the command's."""
+    """An error with its fix. ``str(error)`` is both sentences; ``exit_code`` is the command's.
+
+    ``action`` names what mends it where a button can, such as ``install_backend``: the panel knows the button.
+    """
 
     exit_code = 1
     kind = "internal"
 
-    def __init__(self, message: str, fix: str = ""):
+    def __init__(self, message: str, fix: str = "", action: str = ""):
         super().__init__(f"{message} {fix}".strip())
         self.message = message
         self.fix = fix
+        self.action = action
 
 
 class UsageError(DasError):

@@ -24,7 +24,7 @@ class BackendGone(GenerationError):
     """The backend ended while it worked for us, by itself or because somebody stopped it. It still has the job."""
 
     def __init__(self, failed: messages.Failed):
-        super().__init__(failed.message, failed.fix)
+        super().__init__(failed.message, failed.fix, "resume_take")
         self.kind = failed.kind
 
 
@@ -236,7 +236,9 @@ def raise_bad_end(event: messages.Message) -> None:
     match event:
         case messages.Failed(kind=kind) if kind in GONE:
             raise BackendGone(event)
-        case messages.Failed() | messages.Refused():
+        case messages.Failed():
+            raise GenerationError(event.message, event.fix, event.action)
+        case messages.Refused():
             raise GenerationError(event.message, event.fix)
         case messages.Cancelled():
             raise Cancelled("The generation was cancelled.")

@@ -281,6 +281,7 @@ class Failed(Message):
     kind: str
     message: str
     fix: str = ""
+    action: str = ""  # as of DasError
 
 
 class Cancelled(Message):

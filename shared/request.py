@@ -117,6 +117,7 @@ def _check_range(request: GenerationRequest) -> None:
         raise UsageError(
             f"The frame range {request.start:g}:{request.end:g} is empty or reversed.",
             "Give the first frame before the last, for example 1:49.",
+            "one_a_frame",
         )
     if request.scene_fps <= 0 or not math.isfinite(request.scene_fps):
         raise UsageError(f"{request.scene_fps} frames a second is no frame rate.", "Use a positive number, for example 24.")
@@ -125,6 +126,7 @@ def _check_range(request: GenerationRequest) -> None:
         raise UsageError(
             f"A generation of {request.frames} frames is not possible.",
             f"The frame count must be 8N+1 between 9 and {MAX_FRAMES}, for example {below} or {MODEL_FRAMES}.",
+            "one_a_frame",
         )
 
 
@@ -134,6 +136,7 @@ def _check_size(request: GenerationRequest) -> None:
         raise UsageError(
             f"The size {request.width}x{request.height} is not possible.",
             f"Width and height must be multiples of 16 between 16 and {MAX_SIDE}, for example 720x480.",
+            "round_size",
         )
 
 
@@ -151,7 +154,7 @@ def _check_words(request: GenerationRequest) -> None:
 
 def _check_first_frame(first_frame: FirstFrame) -> None:
     if first_frame.source == "file" and not first_frame.path:
-        raise UsageError("The first frame comes from a file but no path is given.", "Choose an image file.")
+        raise UsageError("The first frame comes from a file but no path is given.", "Choose an image file.", "render_first_frame")
     if first_frame.samples < 0:
         raise UsageError("The first frame's sample count is negative.", "Use 0 for the scene's own, or a positive number.")
 

@@ -45,6 +45,7 @@ def _read(file: Path, request: GenerationRequest, images: Images) -> np.ndarray:
         raise UsageError(
             f"The first frame {file} is {width}x{height}, the generation is {request.width}x{request.height}.",
             f"Give an image of {request.width}x{request.height} pixels, or choose its size with --size {width}x{height}.",
+            "use_image_size",
         )
     return pixels
 

@@ -78,6 +78,7 @@ def check_rigid_bodies(scene: bpy.types.Scene) -> None:
         raise SceneError(
             "The rigid bodies are not baked, and Blender does not simulate them while rendering.",
             "Bake them: Scene properties, Rigid Body World, Cache, Bake All Dynamics.",
+            "bake_rigid_bodies",
         )
 
 

@@ -69,7 +69,7 @@ def first_layer(scene: bpy.types.Scene) -> bpy.types.ViewLayer:
     for layer in scene.view_layers:
         if layer.use:
             return layer
-    raise SceneError("No view layer is used for rendering.", "Switch on Use for Rendering in the view layer properties.")
+    raise SceneError("No view layer is used for rendering.", "Switch on Use for Rendering in the view layer properties.", "use_view_layer")
 
 
 def rendered_objects(scene: bpy.types.Scene) -> list[bpy.types.Object]:

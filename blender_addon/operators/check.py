@@ -47,6 +47,7 @@ class _Mends:
     @reports_errors
     def execute(self, context: bpy.types.Context) -> set[str]:
         self.mend(context)
+        runner.tell("")
         if runner.check:
             runner.check.mended = True
         return {"FINISHED"}

@@ -1,4 +1,4 @@
-"""Errors of operators, told as Blender tells them."""
+"""Errors of operators, told as Blender tells them, and in the panel, where a button may mend them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 import bpy
 
 from ...shared.errors import DasError
+from ..runner import runner
 
 Execute = Callable[[bpy.types.Operator, bpy.types.Context], set[str]]
 
@@ -20,6 +21,7 @@ def reports_errors(execute: Execute) -> Execute:
         try:
             return execute(self, context)
         except DasError as error:
+            runner.tell_error(error)
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
 

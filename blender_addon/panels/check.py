@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 
 import bpy
+import msgspec
 
 from ...shared.errors import DasError
 from ...shared.preflight import Finding
+from ...shared.request import GenerationRequest
 from ..preflight import Check
 from ..properties import request_of
 from ..runner import runner
@@ -59,11 +61,16 @@ def _draw_finding(box: bpy.types.UILayout, finding: Finding, characters: int) ->
 
 
 def is_out_of_date(scene: bpy.types.Scene, check: Check) -> bool:
-    """Have settings changed since, or was something mended?"""
+    """Have settings changed since that a check looks at, or was something mended?"""
     try:
-        return check.mended or request_of(scene) != check.report.request
+        return check.mended or _looked_at(request_of(scene)) != _looked_at(check.report.request)
     except DasError:  # a preview range that is gone
         return True
+
+
+def _looked_at(request: GenerationRequest) -> GenerationRequest:
+    """Without words and seed, which change from one Generate to the next."""
+    return msgspec.structs.replace(request, prompt="", negative_prompt="", seed=0)
 
 
 def ago(seconds: float) -> str:

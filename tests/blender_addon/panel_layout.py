@@ -54,6 +54,11 @@ class Layout:
         self._check("template_icon", options)
         self.seen.append("icon")
 
+    def popover(self, panel, **options):
+        self._check("popover", options)
+        assert hasattr(bpy.types, panel), panel
+        self.seen.append(panel)
+
     def _nested(self, **options):
         return Layout(self.seen)
 

@@ -8,7 +8,7 @@ bpy = pytest.importorskip("bpy", reason="needs Blender")
 from diffusion_as_shader import blender_addon
 from diffusion_as_shader.blender_addon import preferences, properties
 from diffusion_as_shader.blender_addon.jobs import Job
-from diffusion_as_shader.blender_addon.panels import CLASSES
+from diffusion_as_shader.blender_addon.panels import CLASSES, IN_SEQUENCER
 from diffusion_as_shader.blender_addon.runner import runner
 from diffusion_as_shader.shared.options import MODEL_FIELDS
 from diffusion_as_shader.shared.request import GenerationRequest
@@ -31,6 +31,14 @@ def test_every_panel_is_a_tab_of_the_viewport(scene):
     for panel in CLASSES:
         assert (panel.bl_space_type, panel.bl_region_type, panel.bl_category) == ("VIEW_3D", "UI", "DaS")
         assert hasattr(bpy.types, panel.bl_idname)
+
+
+def test_the_sequencers_sidebar_has_the_same(scene):
+    assert [panel.bl_space_type for panel in IN_SEQUENCER] == ["SEQUENCE_EDITOR"] * len(CLASSES)
+    known = {panel.bl_idname for panel in IN_SEQUENCER}
+    assert all(hasattr(bpy.types, name) for name in known) and not known & {panel.bl_idname for panel in CLASSES}
+    assert {panel.bl_parent_id for panel in IN_SEQUENCER if hasattr(panel, "bl_parent_id")} <= known
+    assert drawn(IN_SEQUENCER) == drawn(CLASSES)
 
 
 def test_what_is_needed_is_there(scene):
@@ -76,7 +84,8 @@ def test_how_the_last_job_ended(scene, tmp_path):
     while runner.step():
         pass
     seen = drawn()
-    assert runner.failed and "no camera" in runner.message and {runner.message, runner.fix} <= set(seen)
+    assert runner.failed and "no camera" in runner.message and f"{runner.message} {runner.fix}" in " ".join(seen)
+    assert "das.find_camera" in seen and "das.copy_report" not in seen
 
 
 def test_preferences_draw(scene):

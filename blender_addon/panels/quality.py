@@ -1,0 +1,44 @@
+"""The boxes of the model: what may be given up for speed, and below it all its settings."""
+
+from __future__ import annotations
+
+import bpy
+
+from ..properties import engine_of
+from .sidebar import _InSidebar
+
+ADVANCED = ("steps", "guidance", "guidance_scale", "scheduler", "memory_plan", "weights", "from_base", "tracking_range", "image_latent_scale")
+
+
+class DAS_PT_quality(_InSidebar, bpy.types.Panel):
+    bl_idname = "DAS_PT_quality"
+    bl_label = "Quality"
+    bl_parent_id = "DAS_PT_sidebar"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return engine_of(context.scene) == "das"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        settings = context.scene.das
+        self.layout.row().prop(settings, "quality", expand=True)
+        self.layout.label(text=f"{settings.steps} steps, memory plan {settings.memory_plan}")
+
+
+class DAS_PT_advanced(_InSidebar, bpy.types.Panel):
+    bl_idname = "DAS_PT_advanced"
+    bl_label = "Advanced"
+    bl_parent_id = "DAS_PT_quality"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return DAS_PT_quality.poll(context)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self._columns()
+        for name in ADVANCED:
+            layout.prop(context.scene.das, name)
+
+
+CLASSES = (DAS_PT_quality, DAS_PT_advanced)

@@ -1,0 +1,4 @@
+import bpy
+das = bpy.context.scene.das
+
+das.style = 'oil painting, thick brush strokes, warm museum light'
