@@ -21,7 +21,7 @@ SECONDS_WHILE_BLENDER_RENDERS = 0.5
 
 
 class Runner:
-    """Runs jobs and checks: of those that need the scene one after the other, beside it those that the backend works on.
+    """Runs jobs and checks: one after the other till they are in the backend's queue, all that are there beside it.
     ``message``, ``fix`` and ``failed`` are what the panel says of the last that ended, ``action`` what mends it, ``traceback`` of an
     error of our own, ``last_take`` its folder, ``candidates`` the first frames that it
     painted, ``check`` is the latest check, with its report."""
@@ -78,12 +78,11 @@ class Runner:
 
     def step(self) -> bool:
         """One step of each job that can go on, an end told in ``message``; False once there is nothing left to do."""
-        scene_is_used = False
+        held = False
         for job in list(self.jobs):
-            if job.needs_scene and scene_is_used and not job.cancelled:
-                continue
-            scene_is_used = scene_is_used or job.needs_scene
-            self._step(job)
+            if not held or job.cancelled:
+                held = job.holds_others
+                self._step(job)
         return self.running
 
     def _step(self, job: Stepwise) -> None:

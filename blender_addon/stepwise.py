@@ -38,6 +38,11 @@ class Stepwise:
         return True
 
     @property
+    def holds_others(self) -> bool:
+        """Whether those that came later have to wait for it."""
+        return True
+
+    @property
     def cancelled(self) -> bool:
         """Whether it was cancelled before it began."""
         return self._stop and not self._begun

@@ -62,7 +62,7 @@ class TakeJob(Stepwise):
         self._strip_scene = strip_scene.session_uid if strip_scene else None
         self._patience = patience
         self.preview: LivePreview | None = None
-        self._captured = self._generating = self._leaving = self._keeping = False
+        self._captured = self._generating = self._leaving = self._keeping = self._accepted = False
         super().__init__(tell)
 
     @property
@@ -78,6 +78,11 @@ class TakeJob(Stepwise):
     @property
     def needs_scene(self) -> bool:
         return not self._captured
+
+    @property
+    def holds_others(self) -> bool:
+        """Until the backend has it, which keeps them in their order."""
+        return not self._accepted
 
     def close(self) -> None:
         super().close()
@@ -189,6 +194,7 @@ class TakeJob(Stepwise):
         return peer
 
     def _hear(self, event: messages.Message | None, strip: GrowingStrip | None) -> None:
+        self._accepted = self._accepted or event is not None
         if isinstance(event, messages.Progress):
             self._report(event.phase, event.step, event.total, event.eta)
         elif isinstance(event, messages.Frame) and strip:

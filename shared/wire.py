@@ -227,7 +227,7 @@ def read_connection(file: Path) -> ConnectionFile | None:
     """
     try:
         connection = msgspec.json.decode(file.read_bytes(), type=ConnectionFile)
-    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
+        check_private(file)
+    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):  # its backend may end and remove it just now
         return None
-    check_private(file)
     return connection

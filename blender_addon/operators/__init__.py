@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from . import backend, camera, check, first_frame, history, live_preview, mending, models, presets
+from . import backend, camera, check, first_frame, history, live_preview, mending, models, presets, queue
 from .generate import DAS_OT_cancel, DAS_OT_generate, DAS_OT_preview_tracking, DAS_OT_projection_preview, DAS_OT_use_candidate
 
 CLASSES = (
@@ -22,6 +22,7 @@ CLASSES = (
     *models.CLASSES,
     *live_preview.CLASSES,
     *history.CLASSES,
+    *queue.CLASSES,
 )
 
 

@@ -11,10 +11,8 @@ from send2trash import TrashPermissionError, send2trash
 from ...shared.errors import UsageError
 from ..history import FAVOURITE, Entry, history, read_entry
 from ..properties import apply_request
-from ..resume_job import ResumeJob
-from ..runner import runner
+from ..queue_view import job_of_take, resume
 from ..sequencer import add_beside, add_take, find_strip, sequencer_scene, show_in_sequencer
-from ..take_jobs import TakeJob
 from .reporting import reports_errors
 
 
@@ -100,8 +98,9 @@ class DAS_OT_resume_take(_OnATake, bpy.types.Operator):
             raise UsageError(f"{entry.name} is at work already.", "See the queue.")
         if not entry.can_resume:
             raise UsageError(f"{entry.name} was not captured to its end.", "Re-apply its settings and generate again.")
-        strip_scene = _shown_scene(context) if context.scene.das.show_strip else None
-        runner.start(ResumeJob(context.scene, entry.folder, strip_scene=strip_scene))
+        if context.scene.das.show_strip:
+            _shown_scene(context)
+        resume(entry)
 
 
 class DAS_OT_favourite_take(_OnATake, bpy.types.Operator):
@@ -141,12 +140,6 @@ class DAS_OT_delete_take(_OnATake, bpy.types.Operator):
             raise UsageError(f"{entry.name} cannot be moved to the trash: {error}.", "Delete its folder by hand.") from None
         history.read()
         self.report({"INFO"}, f"{entry.name} is in the trash.")
-
-
-def job_of_take(folder: Path) -> TakeJob | None:
-    """The running job that writes a take."""
-    jobs = (job for job in runner.jobs if isinstance(job, TakeJob))
-    return next((job for job in jobs if job.folder.resolve() == folder.resolve()), None)
 
 
 def _shown_scene(context: bpy.types.Context) -> bpy.types.Scene:

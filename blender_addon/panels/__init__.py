@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from . import history, live_preview, quality, repaint, tasks, thumbnails
+from . import history, live_preview, quality, queue, repaint, tasks, thumbnails
 from .camera import DAS_PT_camera
 from .check import DAS_PT_check
 from .first_frame import DAS_PT_first_frame
@@ -16,6 +16,7 @@ from .twins import in_sequencer
 CLASSES = (
     DAS_PT_sidebar,
     *live_preview.CLASSES,
+    *queue.CLASSES,
     *tasks.CLASSES,
     DAS_PT_check,
     DAS_PT_first_frame,
