@@ -4,9 +4,9 @@ from __future__ import annotations
 
 
 def _parts() -> tuple:
-    from . import command_line, history_properties, operators, panels, preferences, properties, queue_view, render_memory, runner, upkeep
+    from . import backend_work, command_line, history_properties, operators, panels, preferences, properties, queue_view, render_memory, runner
 
-    return properties, history_properties, preferences, queue_view, runner, upkeep, render_memory, operators, panels, command_line
+    return properties, history_properties, preferences, queue_view, runner, backend_work, render_memory, operators, panels, command_line
 
 
 def register() -> None:

@@ -17,12 +17,14 @@ from ..shared.errors import BackendError, Cancelled, DasError, UsageError
 from ..shared.generation import reach_backend
 from ..shared.model_entries import Entries
 from .child_process import ChildProcess
+from .queue_view import queue
 from .stepwise import Stepwise
 from .upkeep import install_log, last_lines, upkeep
 
 INSTALLER = Path(__file__).resolve().parents[1] / "install" / "managed_backend.py"
 SECONDS_TO_UNDO = 120.0
 SECONDS_BETWEEN_LOGS = 0.5
+SECONDS_BEFORE_CLEANING = 20.0
 MEGABYTE = 1_000_000
 
 
@@ -138,7 +140,8 @@ class Installation(InstallerWork):
     @property
     def ready(self) -> str:
         running = backend_process.find_backend() and self.result.get("left")
-        return "The backend is installed." + (" Restart it to use it." if running else self._left())
+        notes = "".join(f" {note}" for note in self.result.get("notes", []))
+        return "The backend is installed." + (" Restart it to use it." if running else self._left()) + notes
 
 
 class Removal(InstallerWork):
@@ -149,8 +152,7 @@ class Removal(InstallerWork):
 
     def _run(self) -> Iterator[None]:
         if home.chosen_connection() is None:  # another machine's is not ours to stop
-            self._report("stopping the backend", 0, 1)
-            yield from backend_process.stopping()
+            yield from stop(self)
         yield from super()._run()
 
     @property
@@ -186,8 +188,7 @@ class Stopping(Stepwise):
         return f"The backend runs, with {' and '.join(self._engines)}."
 
     def _run(self) -> Iterator[None]:
-        self._report("stopping the backend", 0, 1)
-        yield from backend_process.stopping()
+        yield from stop(self)
         if home.known_environments():
             cleaning = Cleaning()
             with closing(cleaning):
@@ -227,6 +228,13 @@ class Connecting(Stepwise):
             raise UsageError(f"{self._file} is no connection file.", "Choose a copy of the one that das serve writes on the backend's machine.")
         self._engines = yield from greet(self, connecting(connection, "Preferences"))
         self._take(str(self._file))
+
+
+def stop(work: Stepwise) -> Iterator[None]:
+    """Stop the backend that runs, our own connection first."""
+    work._report("stopping the backend", 0, 1)
+    queue.close()
+    yield from backend_process.stopping()
 
 
 def greet(work: Stepwise, clients: Iterator) -> Iterator[None]:
@@ -280,6 +288,28 @@ class ModelWork(ProgramWork):
     def done(self) -> None:
         if self.action == "list":
             upkeep.models = msgspec.convert(self.result, Entries, strict=False)
+
+
+def leftovers() -> bool:
+    """Whether more than one environment lies here: an update has left the one that a backend ran from."""
+    return len(list((home.home() / "backend").glob("*/das-environment.json"))) > 1
+
+
+def clean_later() -> None:
+    """A while after Blender has started, remove what nothing runs from any more, where there is such a thing."""
+    if leftovers() and not upkeep.running:
+        upkeep.start(Cleaning())
+
+
+def register() -> None:
+    if not bpy.app.background:
+        bpy.app.timers.register(clean_later, first_interval=SECONDS_BEFORE_CLEANING, persistent=True)
+
+
+def unregister() -> None:
+    if bpy.app.timers.is_registered(clean_later):
+        bpy.app.timers.unregister(clean_later)
+    upkeep.close()
 
 
 def backend_python() -> str:

@@ -13,6 +13,7 @@ import bpy
 from ..shared import home
 from ..shared.errors import Cancelled, DasError, UsageError
 from ..shared.model_entries import Entries
+from .areas import redraw, redraw_sidebars
 from .stepwise import Step, Stepwise
 
 SECONDS_BETWEEN_STEPS = 0.1
@@ -83,19 +84,17 @@ class Upkeep:
         before = (self.progress, list(self.log))
         going_on = self.step()
         if not going_on or (self.progress, self.log) != before:
-            redraw_preferences()
+            redraw_upkeep()
         return SECONDS_BETWEEN_STEPS if going_on else None
 
 
 upkeep = Upkeep()
 
 
-def redraw_preferences() -> None:
-    """Let Preferences show what has changed."""
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type == "PREFERENCES":
-                area.tag_redraw()
+def redraw_upkeep() -> None:
+    """Let Preferences and the sidebars show what has changed."""
+    redraw("PREFERENCES")
+    redraw_sidebars()
 
 
 def install_log() -> Path:
@@ -113,11 +112,3 @@ def last_lines(file: Path, count: int = LOG_LINES, length: int = 4000) -> list[s
         return []
     lines = [line.strip() for line in text.splitlines()]
     return [line for line in lines if line and not line.startswith("Progress ")][-count:]
-
-
-def register() -> None:
-    """Nothing runs before somebody asks for it."""
-
-
-def unregister() -> None:
-    upkeep.close()

@@ -11,6 +11,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from .errors import InstallError
 from .home import known, register, unregister, write_json
 from .interpreters import Interpreter, ask, how_to_get
 from .steps import LOOK_EVERY, clean_environment, stop_tree, tail
-from .torch_builds import torch_commands
+from .torch_builds import WITHOUT_UV, uses_uv, uv_command
 
 NAME = "preferences"  # in environments.json; shared/home.py knows it too
 PACKAGE = "diffusion_as_shader"
@@ -40,6 +41,15 @@ class Kind(NamedTuple):
     torch: str  # '', 'auto' or 'cpu'
     gigabytes: float
     proof: str
+
+
+class Step(NamedTuple):
+    """A label, what gives the command when its time has come, and what stands in for it if it fails, with a note of that."""
+
+    label: str
+    command: Callable[[], list]
+    otherwise: Callable[[], list] | None = None
+    note: str = ""
 
 
 WITH_MODEL = f"{TRY}; import torch, diffusers, transformers, huggingface_hub"
@@ -208,40 +218,48 @@ def make(source: Path, work: Work, kind: Kind, interpreter: Interpreter, place: 
         "interpreter": str(interpreter.path), "python": ".".join(map(str, interpreter.version)),
     }  # fmt: skip
     write_json(place / STAMP, {"state": "making", **stamp})
+    notes = []
     steps = commands(place, kind, interpreter, source)
-    for number, (label, command) in enumerate(steps):
-        work.tell("progress", phase=label, step=number, total=len(steps) + 1)
-        run_told(work, label, command, place)
+    for number, step in enumerate(steps):
+        work.tell("progress", phase=step.label, step=number, total=len(steps) + 1)
+        notes += run_told(work, step, place)
     copy_code(source, place)
     work.tell("progress", phase="trying it", step=len(steps), total=len(steps) + 1)
     work.run("trying it", [python_in(place / "env"), "-c", kind.proof], place)
-    write_json(place / STAMP, {"state": "ready", **stamp})
+    write_json(place / STAMP, {"state": "ready", **stamp, "notes": notes})
 
 
-def run_told(work: Work, label: str, command: Callable[[], list], place: Path) -> None:
-    """One step; a machine that torch is not made for is told in plain words."""
+def run_told(work: Work, step: Step, place: Path) -> list[str]:
+    """One step, or what stands in for it; what is to be known of that. A machine that torch is not made for is told plainly."""
     try:
-        work.run(label, command(), place)
+        work.run(step.label, step.command(), place)
+        return []
     except InstallError as error:
-        if NO_PACKAGE + "torch" in tail(work.log):
+        if NO_PACKAGE + MODEL.first in tail(work.log):
             raise InstallError(f"There is no {MODEL.first} for this kind of machine.", "Choose Projection only.") from error
-        raise
+        if step.otherwise is None:
+            raise
+    run_told(work, Step(step.label, step.otherwise), place)
+    return [step.note]
 
 
-def commands(place: Path, kind: Kind, interpreter: Interpreter, source: Path) -> list[tuple[str, Callable[[], list]]]:
-    """The steps in their order: a label, and what gives the command when its time has come."""
+def commands(place: Path, kind: Kind, interpreter: Interpreter, source: Path) -> list[Step]:
+    """The steps in their order."""
     python = python_in(place / "env")
 
     def pip(*words: str) -> Callable[[], list]:
+        # Of what is installed only a part is ever imported, so nothing is compiled before that.
         return lambda: [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-compile", *progress_of(python), *words]
 
-    torch = torch_commands(kind.torch, python, MODEL.first) if kind.torch else []
-    wanted = requirements(source, kind.extras)
+    torch = [Step("torch", pip(MODEL.first))] if kind.torch else []
+    if kind.torch and uses_uv(kind.torch):
+        by_uv = partial(uv_command, kind.torch, python, MODEL.first)
+        torch = [Step("uv", pip("uv")), Step("torch", by_uv, pip(MODEL.first), WITHOUT_UV)]
     return [
-        ("environment", lambda: [interpreter.path, "-m", "venv", place / "env"]),
-        *((label, pip(*words) if tool == "pip" else (lambda words=words: list(words))) for label, tool, words in torch),
-        *([("packages", pip(*wanted))] if wanted else []),
-        *([("depth", pip("--no-deps", *MODEL.alone))] if kind.torch else []),
+        Step("environment", lambda: [interpreter.path, "-m", "venv", place / "env"]),
+        *torch,
+        Step("packages", pip(*requirements(source, kind.extras))),
+        *([Step("depth", pip("--no-deps", *MODEL.alone))] if kind.torch else []),
     ]
 
 

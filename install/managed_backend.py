@@ -28,6 +28,7 @@ if not __package__:  # run as a script: its siblings are the package `install` o
     __package__ = "install"
 
 from .backend_environment import KINDS, Work, clean, install, remove_all  # noqa: E402
+from .environments import read_stamp  # noqa: E402
 from .errors import InstallError  # noqa: E402
 from .home import home  # noqa: E402
 
@@ -60,7 +61,7 @@ def act(args: argparse.Namespace, work: Work) -> None:
     """Do what is asked for, and tell its result."""
     if args.action == "install":
         made = install(ROOT, work, KINDS[args.kind], args.python, again=args.again)
-        tell("result", place=str(made), left=clean(work))
+        tell("result", place=str(made), left=clean(work), notes=read_stamp(made).get("notes", []))
     elif args.action == "remove":
         tell("result", left=remove_all(work))
     else:

@@ -6,23 +6,22 @@ import shutil
 import sys
 from pathlib import Path
 
-Command = tuple[str, str, tuple]  # label; 'pip' for words that follow pip install, '' for a whole command; its words
+WITHOUT_UV = "uv could not fetch torch in the build for this machine, so pip's build was taken, which may not use the graphics card."
 
 
-def torch_commands(build: str, python: Path, torch: str, system: str = sys.platform, nvidia: bool | None = None) -> list[Command]:
-    """What installs ``torch`` (with its version) into the environment of ``python``, in order.
+def uses_uv(build: str, system: str = sys.platform, nvidia: bool | None = None) -> bool:
+    """Whether uv is to choose the build. ``build`` is 'auto' or 'cpu'.
 
-    ``build`` is 'auto' or 'cpu'. What an index holds under the plain name is the build for NVIDIA's cards on Linux, and the
-    only one on macOS. On Windows that is one without any card, and AMD's and Intel's have builds of their own everywhere.
+    What an index holds under the plain name is the build for NVIDIA's cards on Linux, and the only one on macOS. On Windows
+    that is one without any card, and AMD's and Intel's have builds of their own everywhere.
     """
     nvidia = has_nvidia() if nvidia is None else nvidia
-    if system == "darwin" or (build == "auto" and system.startswith("linux") and nvidia):
-        return [("torch", "pip", (torch,))]
-    backend = f"--torch-backend={build}"
-    return [
-        ("uv", "pip", ("uv",)),
-        ("torch", "", (python, "-m", "uv", "pip", "install", "--python", python, backend, torch)),
-    ]
+    return not (system == "darwin" or (build == "auto" and system.startswith("linux") and nvidia))
+
+
+def uv_command(build: str, python: Path, torch: str) -> list[str | Path]:
+    """What installs ``torch``, with its version, into the environment of ``python``, in which uv is."""
+    return [python, "-m", "uv", "pip", "install", "--python", python, f"--torch-backend={build}", torch]
 
 
 def has_nvidia() -> bool:

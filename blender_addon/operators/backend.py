@@ -13,7 +13,7 @@ from ..backend_work import Connecting, Installation, Removal, Starting, Stopping
 from ..preferences import own_preferences
 from ..runner import runner
 from ..stepwise import Stepwise
-from ..upkeep import install_log, redraw_preferences, upkeep
+from ..upkeep import install_log, redraw_upkeep, upkeep
 from .reporting import reports_errors
 
 
@@ -31,7 +31,7 @@ class Upkeeps:
     @reports_errors
     def execute(self, context: bpy.types.Context) -> set[str]:
         upkeep.start(self.work())
-        redraw_preferences()
+        redraw_upkeep()
         return {"FINISHED"}
 
     def work(self) -> Stepwise:

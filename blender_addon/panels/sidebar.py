@@ -5,8 +5,10 @@ from __future__ import annotations
 import bpy
 
 from ..mending import MENDS
+from ..preferences_backend import draw_upkeep
 from ..properties import begins_with_scene
 from ..runner import runner
+from ..upkeep import upkeep
 from .lines import draw_lines, line_length
 from .prompts import draw_prompt
 
@@ -78,6 +80,8 @@ def _draw_state(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         draw_lines(column, runner.fix, line_length(context), "BLANK1")
         if runner.failed:
             _draw_mending(box)
+    if upkeep.running or (upkeep.message and runner.action == "install_backend"):
+        draw_upkeep(layout, line_length(context))
 
 
 def _draw_mending(box: bpy.types.UILayout) -> None:

@@ -48,10 +48,24 @@ def wheels_used() -> dict[str, str]:
     return {module.__name__: module.__file__ for module in (msgspec, platformdirs, zmq)}
 
 
+def installer_says() -> str:
+    """What the backend's installer, started from the zip's own files, came to: here there is nothing to clean up."""
+    import importlib
+    import time
+
+    cleaning = importlib.import_module(f"{MODULE}.blender_addon.backend_work").Cleaning()
+    end = time.monotonic() + 60
+    while cleaning.step():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return cleaning.result["event"]
+
+
 def main(archive: str) -> dict:
     hide_this_environment()
     bpy.ops.extensions.package_install_files(filepath=archive, repo="user_default", enable_on_install=True)
     found = {"enabled": MODULE in bpy.context.preferences.addons, "panels": panels(), "wheels": wheels_used()}
+    found["installer"] = installer_says()
     folder = Path(sys.modules[MODULE].__file__).parent
     found["folder"] = str(folder)
     bpy.ops.preferences.addon_disable(module=MODULE)

@@ -39,6 +39,7 @@ def test_install_enable_use_disable_remove(archive, tmp_path):
     assert found["enabled"]
     assert found["panels"], "no panel in the tab DaS"
     assert Path(found["folder"]).is_relative_to(resources)
+    assert found["installer"] == "result"
     assert set(found["wheels"]) == {"msgspec", "zmq", "platformdirs"}
     for name, file in found["wheels"].items():
         assert Path(file).is_relative_to(resources), f"{name} came from {file}"

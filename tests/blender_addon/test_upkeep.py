@@ -16,6 +16,7 @@ from diffusion_as_shader import blender_addon
 from diffusion_as_shader.blender_addon import preferences, preferences_backend, properties
 from diffusion_as_shader.blender_addon.backend_work import Installation
 from diffusion_as_shader.blender_addon.child_process import ChildProcess
+from diffusion_as_shader.blender_addon.panels import sidebar
 from diffusion_as_shader.blender_addon.upkeep import upkeep
 from diffusion_as_shader.shared import backend_process, home
 from diffusion_as_shader.shared.managed_backend import find_managed
@@ -226,3 +227,13 @@ def test_the_folder_of_the_models_is_what_programs_get(chosen, tmp_path):
     assert home.model_folder() == tmp_path
     chosen.models_folder = ""
     assert home.model_folder() == home.home() / "models"
+
+
+def test_the_sidebar_shows_the_installation_that_its_button_has_started(chosen, das_home):
+    bpy.ops.das.install_backend()
+    step_until(lambda: upkeep.progress.phase == "environment")
+    layout = Layout()
+    sidebar._draw_state(layout, bpy.context)
+    assert "Environment 0/3" in layout.seen and "das.cancel_upkeep" in layout.seen
+    upkeep.cancel()
+    run_to_end()

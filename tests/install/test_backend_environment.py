@@ -49,7 +49,7 @@ def work(tmp_path, monkeypatch) -> managed.Work:
 
 def empty_environment(place: Path, kind: managed.Kind, interpreter: managed.Interpreter, source: Path) -> list:
     """The steps without pip, which takes most of the time and is in the way of none of what is tested here."""
-    return [("environment", lambda: [interpreter.path, "-m", "venv", "--without-pip", place / "env"])]
+    return [managed.Step("environment", lambda: [interpreter.path, "-m", "venv", "--without-pip", place / "env"])]
 
 
 def install(source: Path, work: managed.Work, **options) -> Path:
@@ -155,33 +155,37 @@ def wait_for(condition) -> None:
 
 
 @pytest.mark.parametrize(
-    ("build", "system", "nvidia", "tool"),
+    ("build", "system", "nvidia", "uv"),
     [
-        ("auto", "linux", True, "pip"),
-        ("auto", "linux", False, "uv"),
-        ("cpu", "linux", True, "uv"),
-        ("auto", "darwin", False, "pip"),
-        ("cpu", "darwin", False, "pip"),
-        ("auto", "win32", True, "uv"),
-        ("cpu", "win32", False, "uv"),
+        ("auto", "linux", True, False),
+        ("auto", "linux", False, True),
+        ("cpu", "linux", True, True),
+        ("auto", "darwin", False, False),
+        ("cpu", "darwin", False, False),
+        ("auto", "win32", True, True),
+        ("cpu", "win32", False, True),
     ],
 )
-def test_the_build_of_torch_is_that_of_the_card(build, system, nvidia, tool):
-    python = Path("/env/bin/python")
-    commands = torch_builds.torch_commands(build, python, "torch==2.13.0", system, nvidia)
-    if tool == "pip":
-        assert commands == [("torch", "pip", ("torch==2.13.0",))]
-        return
-    (_, first, uv), (label, second, words) = commands
-    assert (first, uv, label, second) == ("pip", ("uv",), "torch", "")
-    assert words == (python, "-m", "uv", "pip", "install", "--python", python, f"--torch-backend={build}", "torch==2.13.0")
+def test_the_build_of_torch_is_that_of_the_card(build, system, nvidia, uv):
+    assert torch_builds.uses_uv(build, system, nvidia) is uv
+    words = torch_builds.uv_command(build, Path("/env/bin/python"), "torch==2.13.0")
+    assert words[1:5] == ["-m", "uv", "pip", "install"] and words[-2:] == [f"--torch-backend={build}", "torch==2.13.0"]
+
+
+def test_where_uv_fails_pip_stands_in_and_that_is_noted(source, work, monkeypatch):
+    def steps(place, kind, interpreter, source):
+        wrong = [sys.executable, "-c", "raise SystemExit('no such host')"]
+        return [*empty_environment(place, kind, interpreter, source), managed.Step("torch", lambda: wrong, lambda: [sys.executable, "-c", ""], "pip stood in.")]
+
+    monkeypatch.setattr(managed, "commands", steps)
+    assert managed.read_stamp(install(source, work))["notes"] == ["pip stood in."]
+    assert "no such host" in work.log.read_text()
 
 
 def test_the_models_environment_gets_torch_before_all_others(source, tmp_path):
     (source / "pyproject.toml").write_text('[project]\ndependencies = ["a"]\noptional-dependencies = { backend = ["b"], model = ["torch==2.13.0"] }\n')
     interpreter = managed.Interpreter(Path(sys.executable), sys.version_info[:3])
-    steps = managed.commands(tmp_path, managed.KINDS["model-cpu"], interpreter, source)
-    labels = [label for label, _ in steps]
+    labels = [step.label for step in managed.commands(tmp_path, managed.KINDS["model-cpu"], interpreter, source)]
     assert labels[0] == "environment" and labels[-2:] == ["packages", "depth"] and "torch" in labels[1:-2]
     assert managed.requirements(source, ("backend", "model")) == ["a", "b", "torch==2.13.0"]
 

@@ -9,6 +9,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -21,6 +22,7 @@ from diffusion_as_shader.backend.models.tiny import write_tiny_checkpoint  # noq
 from diffusion_as_shader.backend.models.weights import WeightsError  # noqa: E402
 from diffusion_as_shader.backend.vision import catalogue  # noqa: E402
 from diffusion_as_shader.shared import cli, home  # noqa: E402
+from diffusion_as_shader.shared.model_entries import Entries  # noqa: E402
 from diffusion_as_shader.shared.report import JsonReporter  # noqa: E402
 
 TRANSFORMER = "transformer/diffusion_pytorch_model.safetensors"
@@ -363,3 +365,59 @@ def test_verify_compares_what_was_pulled_with_the_hubs_hashes(server):
     with pytest.raises(WeightsError, match=f"1 files are not what the hub holds, {TRANSFORMER}") as caught:
         here("verify", SOURCE)
     assert caught.value.fix == f"Fetch them again with das models pull {SOURCE}."
+
+
+def test_a_paused_pull_is_listed_with_what_has_come_and_goes_on(server, tiny, monkeypatch):
+    monkeypatch.setattr(command, "KNOWN", {SOURCE: "some"})
+    monkeypatch.setattr(command, "SIZES", {SOURCE: 0})
+    partial = home.model_folder() / "some" / "weights.partial"
+    part = partial / f"{TRANSFORMER}.partial"
+    part.parent.mkdir(parents=True)
+    part.write_bytes((tiny / TRANSFORMER).read_bytes()[:1_000_000])
+    assert listed(SOURCE).partial == 1_000_000 and not listed(SOURCE).folder
+    ended = das("pull", SOURCE, HF_ENDPOINT=server.endpoint)
+    assert ended.returncode == 0, ended.stderr
+    assert (TRANSFORMER, "bytes=1000000-") in server.ranges
+    entry = listed(SOURCE)
+    assert entry.ours and entry.partial == 0 and contents(Path(entry.folder)) == contents(tiny)
+
+
+def listed(name: str):
+    """The line of das models list."""
+    out = io.StringIO()
+    command.list_models(cli.parser().parse_args(["models", "list", "--json"]), JsonReporter(out, io.StringIO()))
+    entries = msgspec.convert(json.loads(out.getvalue()), Entries, strict=False)
+    return next(entry for entry in entries.models if entry.name == name)
+
+
+def remove(source: str) -> dict:
+    out = io.StringIO()
+    command.remove(cli.parser().parse_args(["models", "remove", source, "--json"]), JsonReporter(out, io.StringIO()))
+    return json.loads(out.getvalue())
+
+
+def test_what_was_fetched_is_removed_and_what_lies_beside_it_stays(server):
+    folder = pull(server)
+    (folder / "transformer" / "notes.txt").write_text("mine")
+    assert remove(SOURCE)["left"] == 4
+    assert contents(folder) == {"transformer/notes.txt": b"mine"}
+    with pytest.raises(WeightsError, match="has not fetched"):
+        remove(SOURCE)
+
+
+def test_an_unfinished_download_is_removed_whole(server):
+    partial = home.model_folder() / "some" / "weights.partial"
+    partial.mkdir(parents=True)
+    (partial / "config.json").write_text("{}")
+    assert remove(SOURCE)["freed"] == 2 and not partial.exists()
+
+
+def test_a_folder_of_the_users_own_is_not_removed():
+    theirs = home.model_folder() / "some" / "weights" / "thesis.txt"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("years of work")
+    with pytest.raises(WeightsError, match="has not fetched"):
+        remove(SOURCE)
+    with pytest.raises(WeightsError, match="is no hub id"):
+        remove(str(theirs.parent))
+    assert theirs.exists()
