@@ -152,7 +152,7 @@ def _sentence(managed: ManagedBackend | None, python: str) -> str:
     if managed is None or not managed.works:
         return f"The backend of {python} is used, which was not installed here."
     old = f" It is of version {managed.version}, and the add-on of {own_version()}: update it." if managed.version != own_version() else ""
-    return f"The backend is installed: {LABELS[managed.kind].lower()}, Python {managed.python}.{old}"
+    return f"The backend is installed: {LABELS[managed.kind][:1].lower()}{LABELS[managed.kind][1:]}, Python {managed.python}.{old}"
 
 
 def _process() -> str:
