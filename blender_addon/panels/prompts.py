@@ -26,7 +26,7 @@ def draw_prompt(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -
         row = layout.row(align=True)
         row.prop(settings, name)
         row.popover(presets.__name__, text="", icon="PRESET")
-    layout.prop(settings, "negative_prompt")
+    layout.prop(settings, "negative_prompt", text="Negative")
 
 
 PRESETS = (DAS_PT_prompt_presets, DAS_PT_style_presets)

@@ -12,8 +12,10 @@ from diffusion_as_shader.blender_addon.error_report import report_of_last_error
 from diffusion_as_shader.blender_addon.mending import MENDS
 from diffusion_as_shader.blender_addon.runner import runner
 from diffusion_as_shader.blender_addon.stepwise import Stepwise
-from diffusion_as_shader.shared import png
+from diffusion_as_shader.shared import messages, png
 from diffusion_as_shader.shared.backend_process import log_file
+from diffusion_as_shader.shared.errors import GenerationError
+from diffusion_as_shader.shared.generation import raise_bad_end
 
 from .panel_layout import drawn
 from .scenes import REQUEST, moving_cube
@@ -123,6 +125,16 @@ def test_an_error_of_our_own_has_a_report_without_private_names(scene, tmp_path,
         assert wanted in text
     for private in (str(Path.home()) + "/", str(tmp_path), "client x", str(ROOT)):
         assert private not in text, private
+
+
+def test_an_error_of_the_backend_brings_its_action_along():
+    failed = messages.Failed(job="0" * 32, kind="usage", message="No weights.", fix="Fetch them.", action="pull_weights")
+    with pytest.raises(GenerationError) as caught:
+        raise_bad_end(failed)
+    assert MENDS[caught.value.action].operator == "das.show_preferences"
+    with pytest.raises(GenerationError) as caught:
+        raise_bad_end(messages.Failed(job="0" * 32, kind="backend_lost", message="The backend has gone."))
+    assert caught.value.action == "resume_take"
 
 
 def test_the_report_goes_to_the_clipboard(scene):

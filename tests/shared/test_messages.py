@@ -51,7 +51,7 @@ EXAMPLES = {
         messages.Frame(job=JOB, index=2, array=PIXELS),
         messages.Signal(job=JOB, index=1, name="tracking", array=PIXELS),
         messages.Done(job=JOB, used=["rest"], notes=["A note."], timings={"load": 0.5}, versions={"numpy": "2"}),
-        messages.Failed(job=JOB, kind="engine", message="No.", fix="Yes."),
+        messages.Failed(job=JOB, kind="engine", message="No.", fix="Yes.", action="smaller_video"),
         messages.Cancelled(job=JOB),
     ],
     messages.FromWorker: [messages.Ready(pid=3, engines=[ENGINE]), messages.MemoryReleased(), messages.Frame(job=JOB, index=2), messages.Signal(job=JOB, index=1, name="valid")],
