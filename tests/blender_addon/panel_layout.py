@@ -59,6 +59,10 @@ class Layout:
         assert hasattr(bpy.types, panel), panel
         self.seen.append(panel)
 
+    def panel(self, name, **options):
+        self._check("panel", options)
+        return Layout(self.seen), Layout(self.seen)
+
     def _nested(self, **options):
         return Layout(self.seen)
 

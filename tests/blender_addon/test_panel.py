@@ -89,10 +89,11 @@ def test_how_the_last_job_ended(scene, tmp_path):
 
 
 def test_preferences_draw(scene):
-    layout = Layout()
-    holder = type("Drawn", (), {"layout": layout, "bl_rna": preferences.DasPreferences.bl_rna})()
-    preferences.DasPreferences.draw(holder, bpy.context)
-    assert layout.seen[:2] == ["takes_folder", "engine"] and "ackend" in layout.seen[2]
+    layout, boxes = Layout(), []
+    body = {"layout": layout, "bl_rna": preferences.DasPreferences.bl_rna}
+    body |= {f"draw_{name}": lambda self, box, context, name=name: boxes.append(name) for name in ("backend", "models")}
+    preferences.DasPreferences.draw(type("Drawn", (), body)(), bpy.context)
+    assert layout.seen == ["takes_folder", "engine", "Backend", "Models"] and boxes == ["backend", "models"]
 
 
 def test_the_models_settings_are_shown_for_the_model_alone_and_come_back(scene):
