@@ -88,9 +88,9 @@ def test_install_use_and_remove_for_real(chosen, das_home):
 
     bpy.ops.das.start_backend()
     assert run_to_end() == "The backend runs, with projection.", upkeep.fix
-    assert backend_process.find_backend() is not None  # as long as its last lease holds
     assert Path(home.environments("backend")[0].python).is_relative_to(managed.place)
 
+    assert backend_process.ensure_backend()  # and nobody lets go of it meanwhile
     bpy.ops.das.remove_backend()
     assert run_to_end() == "The backend is removed."
     assert made(das_home) == [] and find_managed() is None and backend_process.find_backend() is None

@@ -195,5 +195,5 @@ def test_processes_that_run_from_elsewhere_do_not_count(source, work):
     place = install(source, work)
     assert not managed.runs_from(place)
     with subprocess.Popen([python_in(place / "env"), "-c", "input()"], stdin=subprocess.PIPE) as child:
-        assert managed.runs_from(place)
+        wait_for(lambda: managed.runs_from(place))
         child.stdin.close()
