@@ -16,8 +16,12 @@ class Mend(NamedTuple):
 MENDS = {
     "install_backend": Mend("das.install_backend", "Install backend"),
     "repair_backend": Mend("das.install_backend", "Repair backend", {"again": True}),
+    "restart_backend": Mend("das.restart_backend", "Restart backend"),
     "resume_take": Mend("das.resume_last", "Go on"),
     "pull_weights": Mend("das.show_preferences", "Models in Preferences"),
+    "show_preferences": Mend("das.show_preferences", "Backend in Preferences"),
+    "automatic_plan": Mend("das.use_automatic_plan", "Automatic plan"),
+    "estimate_depth": Mend("das.estimate_depth", "Estimate depth"),
     "allow_online": Mend("das.show_network_preferences", "Network in Preferences"),
     "save_file": Mend("wm.save_as_mainfile", "Save file"),
     "use_scene_range": Mend("das.use_scene_range", "Use scene range"),

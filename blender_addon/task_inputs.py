@@ -209,7 +209,7 @@ class TaskInputs:
     def _depth(self) -> None:
         if self._has_depth:
             if len(self.arrays["source"]) > 1:
-                raise UsageError("The scene's depth is of one picture, and the source is a video.", "Let the depth be estimated.")
+                raise UsageError("The scene's depth is of one picture, and the source is a video.", "Let the depth be estimated.", "estimate_depth")
             if self._still.median_depth is None:
                 raise nothing_seen()
             self.arrays["source_depth"] = self._still.depth[None]

@@ -75,7 +75,7 @@ def starting(timeout: float = SECONDS_TO_START) -> Iterator[wire.ConnectionFile 
             if process:
                 process.kill()
             raise BackendError(
-                f"The backend was not ready after {timeout:.0f} s: {last_log_line()}", f"See {log_file()}."
+                f"The backend was not ready after {timeout:.0f} s: {last_log_line()}", f"See {log_file()}.", "restart_backend"
             )
         yield None
 

@@ -45,7 +45,7 @@ def connecting(connection: wire.ConnectionFile, name: str, timeout: float = SECO
         while client.welcome is None:
             client.hear()
             if client.refusal:
-                raise BackendError(client.refusal.message, client.refusal.fix)
+                raise BackendError(client.refusal.message, client.refusal.fix, "restart_backend")
             if client.welcome is None:
                 if time.monotonic() > end or client.is_gone():
                     raise BackendError(
@@ -53,6 +53,7 @@ def connecting(connection: wire.ConnectionFile, name: str, timeout: float = SECO
                         f"Try again; if it stays so, end the process {connection.pid} first."
                         if connection.is_local
                         else "Copy the connection file of das serve again: its keys are made anew at each start.",
+                        "restart_backend" if connection.is_local else "show_preferences",
                     )
                 yield None
     except BaseException:

@@ -257,4 +257,5 @@ def _incomplete(take: Take) -> GenerationError:
     return GenerationError(
         f"The backend finished without {len(missing)} of {take.record.request.frames} frames.",
         f"Run das generate {take.folder} again to fetch them.",
+        "resume_take",
     )

@@ -214,6 +214,7 @@ def choose(
     raise NoMemory(
         f"No memory plan fits {machine.name} and this size{last}.",
         "End other programs that use the memory, choose a smaller size or fewer frames, or try a plan by its name with --plan.",
+        "smaller_video",
     )
 
 
@@ -223,7 +224,7 @@ def named(name: str, machine: Machine) -> Plan:
         if plan.name == name and plan.device in (machine.device, "cpu"):
             return plan
     names = ", ".join(plan.name for plan in PLANS if plan.device in (machine.device, "cpu"))
-    raise UsageError(f"The memory plan {name} is not possible here.", f"Choose auto, {names}.")
+    raise UsageError(f"The memory plan {name} is not possible here.", f"Choose auto, {names}.", "automatic_plan")
 
 
 def after(plan: Plan) -> tuple[Plan, ...]:

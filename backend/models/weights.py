@@ -37,6 +37,9 @@ Progress = Callable[[int, int], None]  # bytes done, bytes in all
 class WeightsError(UsageError):
     """The weights cannot be used, and why. Nothing else is taken in their place."""
 
+    def __init__(self, message: str, fix: str = ""):
+        super().__init__(message, fix, "pull_weights")
+
 
 class KeysError(WeightsError):
     """A component's weights are not those of its configuration: names without, names too many, names of another shape."""
@@ -96,7 +99,7 @@ def find(source: str | Path, revision: str | None = None, cache: Path | None = N
     for found in (stored_folder(name, wanted or "main"), *snapshots):
         if found and found.is_dir():
             return Place(found, hub)
-    raise WeightsError(f"The weights {hub} are not on this machine.", f"Fetch them with das models pull {hub}, or choose a folder by --weights.", "pull_weights")
+    raise WeightsError(f"The weights {hub} are not on this machine.", f"Fetch them with das models pull {hub}, or choose a folder by --weights.")
 
 
 def stored_folder(name: str, revision: str) -> Path:

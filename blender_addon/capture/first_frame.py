@@ -84,7 +84,7 @@ def _choose_engine(scene: bpy.types.Scene, request: GenerationRequest) -> None:
         try:
             scene.render.engine = ENGINES[source]
         except TypeError:
-            raise SceneError(f"This Blender has no {source.capitalize()}.", "Enable it in Preferences, Add-ons, or use --first-frame render.") from None
+            raise SceneError(f"This Blender has no {source.capitalize()}.", "Enable it in Preferences, Add-ons, or use --first-frame render.", "render_first_frame") from None
     if samples and scene.render.engine == "CYCLES":
         scene.cycles.samples = samples
         scene.cycles.use_adaptive_sampling = False

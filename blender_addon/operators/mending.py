@@ -82,6 +82,24 @@ class DAS_OT_render_first_frame(_Mends, bpy.types.Operator):
         context.scene.das.first_frame = "render"
 
 
+class DAS_OT_use_automatic_plan(_Mends, bpy.types.Operator):
+    bl_idname = "das.use_automatic_plan"
+    bl_label = "Automatic plan"
+    bl_description = "Let the backend choose the memory plan that fits its graphics card"
+
+    def mend(self, context: bpy.types.Context) -> None:
+        context.scene.das.memory_plan = "auto"
+
+
+class DAS_OT_estimate_depth(_Mends, bpy.types.Operator):
+    bl_idname = "das.estimate_depth"
+    bl_label = "Estimate depth"
+    bl_description = "Let Depth Anything estimate how far away each pixel is; its weights are needed"
+
+    def mend(self, context: bpy.types.Context) -> None:
+        context.scene.das.tasks.depth = "depth_anything"
+
+
 class DAS_OT_find_camera(_Mends, bpy.types.Operator):
     bl_idname = "das.find_camera"
     bl_label = "Set camera"
@@ -159,6 +177,8 @@ CLASSES = (
     DAS_OT_smaller_video,
     DAS_OT_use_image_size,
     DAS_OT_render_first_frame,
+    DAS_OT_use_automatic_plan,
+    DAS_OT_estimate_depth,
     DAS_OT_find_camera,
     DAS_OT_use_view_layer,
     DAS_OT_resume_last,

@@ -35,7 +35,7 @@ class DAS_PT_sidebar(_InSidebar, bpy.types.Panel):
         layout.prop(settings, "engine")
         _draw_range(layout, settings)
         _draw_seed(layout, settings)
-        _draw_actions(layout)
+        _draw_actions(layout, context.scene)
         _draw_state(layout, context)
 
 
@@ -57,8 +57,11 @@ def _draw_seed(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) ->
     column.prop(settings, "variations")
 
 
-def _draw_actions(layout: bpy.types.UILayout) -> None:
+def _draw_actions(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
     buttons = layout.column(align=True)
+    if scene.camera is None and begins_with_scene(scene.das):
+        buttons.label(text="The scene has no camera.", icon="ERROR")
+        buttons.operator("das.find_camera", icon="CAMERA_DATA")
     buttons.operator("das.preview_tracking", icon="TRACKING")
     buttons.operator("das.projection_preview", icon="PLAY")
     buttons.operator("das.generate", icon="RENDER_ANIMATION")

@@ -108,6 +108,7 @@ def test_the_size_follows_the_image(scene, tmp_path):
 
 def test_a_camera_is_found(scene):
     camera, scene.camera = scene.camera, None
+    assert not bpy.ops.das.generate.poll() and "das.find_camera" in drawn(), "a greyed button says nothing that mends"
     bpy.ops.das.find_camera()
     assert scene.camera == camera
 
