@@ -107,7 +107,7 @@ class _Disk:
     def install(self) -> None:
         for name in ("mkdir", "rename", "replace", "fsync"):
             setattr(os, name, self._before(name, getattr(os, name)))
-        np.save = self._torn(np.save)
+        np.lib.format.write_array_header_1_0 = self._torn(np.lib.format.write_array_header_1_0)
         sqlite3.connect = self._connect(sqlite3.connect)
 
     def is_full(self, what: str) -> bool:
@@ -131,13 +131,15 @@ class _Disk:
         return call
 
     def _torn(self, real):
-        def save(stream, array, **more):
-            if self.is_full("save"):
+        """An array's header is written in part."""
+
+        def write(stream, header):
+            if self.is_full("array"):
                 stream.write(b"half of it")
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            real(stream, array, **more)
+            real(stream, header)
 
-        return save
+        return write
 
     def _connect(self, real):
         disk = self
