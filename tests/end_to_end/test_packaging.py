@@ -81,7 +81,7 @@ def test_zip_says_which_blenders_its_wheels_are_for(extension):
     with zipfile.ZipFile(extension) as file:
         manifest = tomllib.loads(file.read("blender_manifest.toml").decode())
     inside = {f"./{name}" for name in names(extension) if name.startswith("wheels/") and name.endswith(".whl")}
-    assert set(manifest["wheels"]) == inside and len(inside) == 3
+    assert set(manifest["wheels"]) == inside and len(inside) == 4
     assert manifest["blender_version_min"] == "5.1.0" and "blender_version_max" not in manifest
     assert manifest["permissions"].keys() == {"network", "files"}
 
