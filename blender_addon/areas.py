@@ -13,6 +13,16 @@ def areas_of(kind: str) -> Iterator[bpy.types.Area]:
         yield from (area for area in window.screen.areas if area.ui_type == kind)
 
 
+def show_in(area: bpy.types.Area, image: bpy.types.Image) -> None:
+    """Let an Image Editor show the whole of an image."""
+    area.spaces.active.image = image
+    window = next(one for one in bpy.context.window_manager.windows if area in one.screen.areas.values())
+    region = next(one for one in area.regions if one.type == "WINDOW")
+    with bpy.context.temp_override(window=window, area=area, region=region):
+        if bpy.ops.image.view_all.poll():
+            bpy.ops.image.view_all(fit_view=True)
+
+
 def redraw(*kinds: str) -> None:
     """Let areas of these types show what has changed."""
     for kind in kinds:

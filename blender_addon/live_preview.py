@@ -15,7 +15,7 @@ import numpy as np
 
 from ..shared import png
 from ..shared.request import GenerationRequest
-from .areas import areas_of, redraw, redraw_sidebars
+from .areas import areas_of, redraw, redraw_sidebars, show_in
 from .resize import enlarge
 from .sequencer import GrowingStrip, find_strip
 from .stepwise import find_scene
@@ -116,5 +116,5 @@ class LivePreview:
         image = bpy.data.images.new(self._name, width, height)
         for area in areas_of("IMAGE_EDITOR"):
             if area.spaces.active.image is None:
-                area.spaces.active.image = image
+                show_in(area, image)
         return image

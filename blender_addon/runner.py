@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from .preflight import Check
 from .stepwise import Step, Stepwise
 
 SECONDS_BETWEEN_STEPS = 0.01
+SECONDS_A_TICK = 0.01
+SECONDS_BETWEEN_REDRAWS = 0.2
 SECONDS_WHILE_BLENDER_RENDERS = 0.5
 
 
@@ -36,6 +39,7 @@ class Runner:
         self.traceback = ""
         self.last_take: Path | None = None
         self.candidates: list[Path] = []
+        self._changed, self._redrawn = False, 0.0
 
     @property
     def running(self) -> bool:
@@ -120,11 +124,21 @@ class Runner:
         # Strips must not be added while Blender renders, and a first frame cannot be rendered then.
         if bpy.app.is_job_running("RENDER"):
             return SECONDS_WHILE_BLENDER_RENDERS
-        before = [job.progress for job in self.jobs]
-        going_on = self.step()
-        if before != [job.progress for job in self.jobs]:
+        self._go_on()
+        if not self.jobs or (self._changed and time.monotonic() > self._redrawn + SECONDS_BETWEEN_REDRAWS):
+            self._changed, self._redrawn = False, time.monotonic()
             redraw_sidebars()
-        return SECONDS_BETWEEN_STEPS if going_on else None
+        return SECONDS_BETWEEN_STEPS if self.jobs else None
+
+    def _go_on(self) -> None:
+        """Steps as long as there is something to do at once, but not for long: events may come faster than Blender draws."""
+        end = time.monotonic() + SECONDS_A_TICK
+        while self.jobs and time.monotonic() < end:
+            before = [job.progress for job in self.jobs]
+            self.step()
+            if before == [job.progress for job in self.jobs]:
+                return
+            self._changed = True
 
 
 runner = Runner()

@@ -11,6 +11,8 @@ from ..take_jobs import TakeJob
 from .sidebar import _InSidebar
 from .thumbnails import icon_of_picture
 
+TITLE = 0.35  # of the width
+
 
 class DAS_PT_queue(_InSidebar, bpy.types.Panel):
     bl_idname = "DAS_PT_queue"
@@ -50,9 +52,9 @@ def _draw_own(column: bpy.types.UILayout, job: TakeJob) -> None:
 
 def _row(column: bpy.types.UILayout, job: str, title: str) -> bpy.types.UILayout:
     entry = history.of_job(job)
-    row = column.row(align=True)
-    row.label(text=title, icon_value=icon_of_picture(entry.picture if entry else None))
-    return row
+    split = column.split(factor=TITLE, align=True)
+    split.label(text=title, icon_value=icon_of_picture(entry.picture if entry else None))
+    return split.row(align=True)
 
 
 def _draw_state(row: bpy.types.UILayout, state: str, progress: Step | None) -> None:
