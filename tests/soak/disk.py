@@ -90,9 +90,12 @@ class Trial:
     def plain(self, when: str) -> None:
         """A job on a disk with room is done."""
         request = self._request()
-        seen = follow(self._peer, submit(self._peer, request), self._options.seconds)
+        job = submit(self._peer, request)
+        seen = follow(self._peer, job, self._options.seconds)
         if not is_right(seen, request):
             self._broken.append(f"A job {when} was not done: {ending(seen) or 'no end'}.")
+        elif not self._is_gone(self._backend.folder / "spool" / job):  # and so nothing of it is counted as the next one's
+            self._broken.append(f"A job {when} leaves files.")
 
     def full_at(self, fault: faults.Fault) -> bool:
         """A job with a fault, and one after it; whether the fault was met."""
