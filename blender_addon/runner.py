@@ -39,7 +39,7 @@ class Runner:
         self.traceback = ""
         self.last_take: Path | None = None
         self.candidates: list[Path] = []
-        self._changed, self._redrawn = False, 0.0
+        self._waits, self._changed, self._redrawn = False, False, 0.0
 
     @property
     def running(self) -> bool:
@@ -82,11 +82,12 @@ class Runner:
 
     def step(self) -> bool:
         """One step of each job that can go on, an end told in ``message``; False once there is nothing left to do."""
-        held = False
+        held, self._waits = False, True
         for job in list(self.jobs):
             if not held or job.cancelled:
                 held = job.holds_others
                 self._step(job)
+                self._waits = self._waits and job.waits
         return self.running
 
     def _step(self, job: Stepwise) -> None:
@@ -136,9 +137,9 @@ class Runner:
         while self.jobs and time.monotonic() < end:
             before = [job.progress for job in self.jobs]
             self.step()
-            if before == [job.progress for job in self.jobs]:
+            self._changed = self._changed or before != [job.progress for job in self.jobs]
+            if self._waits:
                 return
-            self._changed = True
 
 
 runner = Runner()

@@ -25,6 +25,7 @@ class Stepwise:
     middle of a long one. ``step()`` raises what ended the work."""
 
     what = "work"
+    waits = False  # its last step found nothing to do yet
 
     def __init__(self, tell: Callable[[Step], None]):
         self.progress = Step("starting", 0, 1)

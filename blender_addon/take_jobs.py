@@ -180,6 +180,7 @@ class TakeJob(Stepwise):
     def _follow(self, events: Iterator[messages.Message | None], strip: GrowingStrip | None = None) -> Iterator[None]:
         with closing(events):
             for event in events:
+                self.waits = event is None
                 self._hear(event, strip)
                 if self.preview:
                     self.preview.play()
@@ -188,6 +189,7 @@ class TakeJob(Stepwise):
     def _backend(self) -> Iterator[None]:
         for peer in reach_backend("Blender"):
             self._check_stop()
+            self.waits = peer is None
             if peer is None:
                 time.sleep(self._patience / 4)
                 yield

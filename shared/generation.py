@@ -200,10 +200,11 @@ def events_of(
     stop_at = None
     while True:
         client.wait(job, patience)
-        yield from client.events(job) or [None]
-        if cancelled() and stop_at is None:
-            client.cancel(job)
-            stop_at = time.monotonic() + SECONDS_TO_CANCEL
+        for event in client.events(job) or [None]:
+            yield event
+            if cancelled() and stop_at is None:  # not after many events that are waiting already
+                client.cancel(job)
+                stop_at = time.monotonic() + SECONDS_TO_CANCEL
         if stop_at is not None and time.monotonic() > stop_at:
             raise Cancelled("The generation was cancelled.")
 
