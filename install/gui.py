@@ -2,7 +2,7 @@
 
 Needs root on a Debian machine, for chroot and mounts. The folder is made once (about 2 minutes, 1.8 GB) outside the
 tree, and reused. Each run has mounts and processes of its own, which end with it: the checkout and the backend's Python
-are lent to it read-only under their own paths, and nothing that Blender writes stays in the folder.
+are lent to it read-only under their own paths, and nothing that Blender writes stays in the folder but compiled shaders.
 """
 
 from __future__ import annotations

@@ -24,15 +24,16 @@ MAY_BE_SLOW = {
     "blender_addon/images.py": ("BlenderImages.",),
 }
 IMPORTING = ("<module>", "register", "unregister")  # when the extension is enabled or disabled
+LONG = 0.02  # seconds
 EVENTS, TOOL = sys.monitoring.events, sys.monitoring.PROFILER_ID
 
 
 class Call(NamedTuple):
-    """One call by Blender: the function, its seconds, and how many of them do not count."""
+    """One call by Blender: the function, the milliseconds that count, and what took long inside of it."""
 
     name: str
-    seconds: float
-    allowed: float
+    milliseconds: float
+    inside: tuple[str, ...]
 
 
 class Clock:
@@ -44,8 +45,10 @@ class Clock:
         self._folder = folder
         self._thread = threading.get_ident()
         self._outer: FrameType | None = None
-        self._began = self._waited = self._allowed = 0.0
-        self._slow: list[tuple[FrameType, float]] = []
+        self._waited = self._allowed = 0.0
+        self._running: list[tuple[FrameType, float]] = []
+        self._slow: list[FrameType] = []
+        self._long: list[str] = []
 
     def start(self) -> None:
         sys.monitoring.use_tool_id(TOOL, "clock")
@@ -77,30 +80,46 @@ class Clock:
         if self.pausing or threading.get_ident() != self._thread:
             return
         if self._outer is None:
-            self._outer, self._slow, self._allowed = frame, [], 0.0
-            self._waited, self._began = waited(), time.perf_counter()
+            self._outer, self._running, self._slow, self._long, self._allowed = frame, [], [], [], 0.0
+            self._waited = waited()
         if may_be_slow(code):
-            self._slow.append((frame, time.perf_counter()))
+            self._slow.append(frame)
+        self._running.append((frame, time.perf_counter()))
 
     def _end(self, code: CodeType, frame: FrameType) -> None:
-        if self._slow and self._slow[-1][0] is frame:
-            _, began = self._slow.pop()
-            if not self._slow:
-                self._allowed += time.perf_counter() - began
+        if not self._running or self._running[-1][0] is not frame:
+            return
+        seconds = time.perf_counter() - self._running.pop()[1]
+        if seconds > LONG:
+            self._long.append(f"{1000 * seconds:.0f} ms {name_of(code)}")
+        if self._slow and self._slow[-1] is frame:
+            self._slow.pop()
+            self._allowed += 0 if self._slow else seconds
         if frame is self._outer:
-            seconds = time.perf_counter() - self._began
             self._outer = None
-            name = f"{Path(code.co_filename).stem}.{code.co_qualname}"
-            self.calls.append(Call(name, seconds, self._allowed + waited() - self._waited))
+            own = max(0.0, seconds - self._allowed - (waited() - self._waited))
+            self.calls.append(Call(name_of(code), 1000 * own, tuple(self._long)))
 
     def summary(self) -> dict[str, dict]:
         """Calls, 95th percentile and worst, in milliseconds, of each callback; "" stands for all together."""
-        own = defaultdict(list)
+        groups = defaultdict(list)
         for call in self.calls:
             if call.name.rpartition(".")[2] not in IMPORTING:
                 for name in ("", call.name):
-                    own[name].append(1000 * max(0.0, call.seconds - call.allowed))
-        return {name: {"calls": len(times), "p95": percentile(times), "worst": max(times)} for name, times in own.items()}
+                    groups[name].append(call)
+        return {name: summary_of(calls) for name, calls in groups.items()}
+
+
+def summary_of(calls: list[Call]) -> dict:
+    """What there is to know of some calls."""
+    calls = sorted(calls, key=lambda call: call.milliseconds)
+    worst, at_95 = calls[-1], calls[min(len(calls) - 1, int(0.95 * len(calls)))]
+    return {"calls": len(calls), "p95": at_95.milliseconds, "worst": worst.milliseconds, "inside": worst.inside}
+
+
+def name_of(code: CodeType) -> str:
+    """Module and function."""
+    return f"{Path(code.co_filename).stem}.{code.co_qualname}"
 
 
 def may_be_slow(code: CodeType) -> bool:
@@ -115,8 +134,3 @@ def waited() -> float:
     """Seconds for which this thread could have run and the machine had others to serve."""
     with open("/proc/thread-self/schedstat", encoding="ascii") as file:
         return int(file.read().split()[1]) / 1e9
-
-
-def percentile(times: list[float], share: float = 0.95) -> float:
-    """The time that this share of the calls does not exceed."""
-    return sorted(times)[min(len(times) - 1, int(share * len(times)))]

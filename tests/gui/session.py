@@ -18,12 +18,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from report import run_steps, write_results  # noqa: E402
-from window import Failed, Window  # noqa: E402
+from window import AT_THE_END, Failed, Window  # noqa: E402
 
 ARCHIVE, WORK, KEPT, BACKEND_PYTHON = map(Path, sys.argv[1:5])
 PROJECT = WORK / "Mein Film Ümläut"
 RUNNER = "addon('blender_addon.runner').runner"
 SCENE = "bpy.context.window_manager.windows[0].scene"
+PROMPT = "a robot of painted tin dances"
+SHORT = {"width": 240, "height": 160, "frames": 17, "first_frame": "cycles", "first_frame_samples": 4}
+LONGER = {"width": 720, "height": 480, "frames": 49}
 SECONDS_TO_GENERATE = 150
 SECONDS_TO_CANCEL = 10
 SECONDS_BETWEEN_LOOKS = 0.1
@@ -92,8 +95,7 @@ def open_the_shot(window: Window) -> None:
         window.ask("addon('blender_addon.example_scene').build_example_scene()")
         window.ask(f"bpy.ops.wm.save_as_mainfile(filepath={str(shot)!r})")
     window.wait(f"bpy.data.filepath == {str(shot)!r}")
-    settings = {"width": 240, "height": 160, "frames": 17, "first_frame": "cycles", "first_frame_samples": 4}
-    window.ask(f"[setattr({SCENE}.das, name, value) for name, value in {settings!r}.items()]")
+    set_settings(window, SHORT)
     window.picture("shot")
 
 
@@ -129,12 +131,7 @@ def preview_tracking(window: Window) -> None:
 
 
 def write_a_prompt(window: Window) -> None:
-    window.press("das.prompt")
-    window.key("ctrl+a")
-    window.write("a robot of painted tin dances")
-    window.key("Return")
-    if window.ask(f"{SCENE}.das.prompt") != "a robot of painted tin dances":
-        raise Failed("the prompt is not what was written")
+    write_prompt(window, PROMPT)
 
 
 def generate(window: Window) -> None:
@@ -163,10 +160,10 @@ def scrub_the_strip(window: Window) -> None:
 
 
 def cancel(window: Window) -> None:
-    place = window.find("das.generate")
-    window.click(*place)
-    window.wait(f"{RUNNER}.running")
-    button = window.find("das.cancel")
+    """A longer job, so that there is time to look for the button."""
+    set_settings(window, LONGER)
+    begin_generating(window)
+    button = window.find("das.cancel", columns=AT_THE_END)
     window.picture("before cancel")
     if not window.ask(f"{RUNNER}.running"):
         raise Failed("the job had ended before Cancel could be pressed")
@@ -178,20 +175,61 @@ def cancel(window: Window) -> None:
 
 
 def kill_the_backend(window: Window) -> None:
-    """The job fails, says so and what to do; the next one starts a new backend."""
+    """A killed backend is replaced and the job goes on; one whose successors are killed too fails, and says what to do."""
+    set_settings(window, LONGER)
     begin_generating(window, "backend")
-    connection = json.loads(next((WORK / "home").glob("connection.json")).read_text(encoding="utf-8"))
-    os.kill(connection["pid"], signal.SIGKILL)
-    window.wait(f"not {RUNNER}.running", SECONDS_TO_GENERATE, "the end of a job whose backend is gone")
+    killed: set[int] = set()
+    end = time.monotonic() + SECONDS_TO_GENERATE
+    while window.ask(f"{RUNNER}.running"):
+        if time.monotonic() > end:
+            raise Failed(f"the job did not end, although {len(killed)} backends were killed")
+        at_work = window.ask(f"{RUNNER}.progress.phase") not in ("backend", "")
+        connection = json.loads((WORK / "home" / "connection.json").read_text(encoding="utf-8"))
+        if at_work and connection["pid"] not in killed:
+            killed.add(connection["pid"])
+            os.kill(connection["pid"], signal.SIGKILL)
+        time.sleep(SECONDS_BETWEEN_LOOKS)
     window.picture("backend killed")
-    if not window.ask(f"{RUNNER}.failed"):
-        raise Failed(f"the job did not fail but says {window.ask(f'{RUNNER}.message')}")
+    message, failed = window.ask(f"[{RUNNER}.message, {RUNNER}.failed]")
+    if not failed or len(killed) < 2:
+        raise Failed(f"{len(killed)} backends were killed and the job says {message}")
 
 
-def generate_again(window: Window) -> None:
-    window.press("das.generate")
+def go_on_by_the_messages_button(window: Window) -> None:
+    window.press("das.resume_last")
     window.wait(f"{RUNNER}.running")
     ends_well(window)
+    window.picture("gone on")
+
+
+def queue_two_and_cancel_one(window: Window) -> None:
+    """Of two jobs the second is cancelled in the queue's box, and the first goes on to its end."""
+    set_settings(window, SHORT)
+    window.press("das.generate")
+    window.press("das.generate")
+    window.wait(f"len({RUNNER}.jobs) == 2")
+    name = window.ask(f"{RUNNER}.jobs[1].folder.name")
+    window.picture("queue")
+    window.click(*window.find(f"{name}", columns=AT_THE_END))
+    window.wait(f"len({RUNNER}.jobs) == 1", SECONDS_TO_CANCEL)
+    if window.ask(f"{RUNNER}.jobs[0].folder.name") == name:
+        raise Failed("the wrong job was cancelled")
+    ends_well(window)
+    window.picture("queue at its end")
+
+
+def re_apply_from_the_history(window: Window) -> None:
+    """Another prompt, and then that of a take again, which is found by a word of its own."""
+    write_prompt(window, "something else")
+    window.open_panel("DAS_PT_history")
+    window.press("das_history.search")
+    window.write("painted tin")
+    window.key("Return")
+    window.press("das_history.index")
+    window.press("das.apply_take")
+    window.picture("history")
+    if window.ask(f"{SCENE}.das.prompt") != PROMPT:
+        raise Failed(f"the prompt is {window.ask(f'{SCENE}.das.prompt')}")
 
 
 def callbacks_were_quick(window: Window) -> None:
@@ -203,6 +241,7 @@ def callbacks_were_quick(window: Window) -> None:
     for name, one in sorted(times.items(), key=lambda item: -item[1]["worst"]):
         if one["worst"] > LONG_CALLBACK:
             print(f"  {one['worst']:6.1f} ms at most, {one['p95']:5.1f} ms at the 95th percentile of {one['calls']}: {name}")
+            print(*(f"            {line}" for line in one["inside"]), sep="\n")
     if everything["worst"] > LONGEST_CALLBACK:
         raise Failed(f"a callback took more than {LONGEST_CALLBACK} ms; all are in {KEPT / 'callbacks.json'}")
 
@@ -214,6 +253,20 @@ def quit_in_the_middle_of_a_job(window: Window) -> None:
 
 
 # what several do
+
+
+def set_settings(window: Window, settings: dict) -> None:
+    """Sizes that make a job quick, or long enough to do something in the middle of it."""
+    window.ask(f"[setattr({SCENE}.das, name, value) for name, value in {settings!r}.items()]")
+
+
+def write_prompt(window: Window, prompt: str) -> None:
+    window.press("das.prompt")
+    window.key("ctrl+a")
+    window.write(prompt)
+    window.key("Return")
+    if window.ask(f"{SCENE}.das.prompt") != prompt:
+        raise Failed("the prompt is not what was written")
 
 
 def begin_generating(window: Window, phase: str = "") -> list:
@@ -274,7 +327,9 @@ STEPS = [
     scrub_the_strip,
     cancel,
     kill_the_backend,
-    generate_again,
+    go_on_by_the_messages_button,
+    queue_two_and_cancel_one,
+    re_apply_from_the_history,
     callbacks_were_quick,
     quit_in_the_middle_of_a_job,
 ]

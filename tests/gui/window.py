@@ -15,8 +15,9 @@ import time
 from pathlib import Path
 
 SIZE = (1600, 1000)
-STEP = 9  # pixels: less than half a button's height
-COLUMNS = (0.7, 0.3, 0.5, 0.87, 0.15)  # of a region's width, the likeliest first
+STEP = 12  # pixels: less than a button is high
+COLUMNS = (0.7, 0.3, 0.5, 0.85, 0.15)  # of a region's width, the likeliest first
+AT_THE_END = (0.85, 0.88, 0.82, 0.91)  # where a row has a small button
 SECONDS_TO_START = 90
 SECONDS_TO_QUIT = 30
 SECONDS_TO_ANSWER = 90
@@ -39,6 +40,7 @@ class Window:
         self._processes: list[subprocess.Popen] = []
         self._environment = {
             **os.environ, "HOME": str(work / "user"), "DAS_HOME": str(work / "home"), "LIBGL_ALWAYS_SOFTWARE": "1", "DISPLAY": "",
+            "MESA_SHADER_CACHE_DIR": "/var/cache/mesa",
         }  # fmt: skip
 
     # its life
@@ -137,7 +139,7 @@ class Window:
 
     def move(self, x: int, y: int) -> None:
         """Twice, as a hand does: Blender lights up a button at the second event in a region."""
-        self._xdotool("mousemove", x + 1, y, "sleep", "0.02", "mousemove", x, y, "sleep", "0.03")
+        self._xdotool("mousemove", x + 1, y, "sleep", "0.01", "mousemove", x, y, "sleep", "0.02")
 
     def click(self, x: int, y: int, *, button: int = 1, times: int = 1) -> None:
         self.move(x, y)
@@ -175,18 +177,43 @@ class Window:
         """Click on the button whose call or path, as Blender names it, has ``button`` in it."""
         self.click(*self.find(button, area, region), times=times)
 
-    def find(self, button: str, area: str = "VIEW_3D", region: str = "UI") -> tuple[int, int]:
+    def find(self, button: str, area: str = "VIEW_3D", region: str = "UI", columns=COLUMNS) -> tuple[int, int]:
         """Where the button is: where one was seen before, else wherever it is; a long region is scrolled to it."""
         for place, text in list(self._seen.get((area, region), {}).items()):
             if button in text and button in self._look(place, area, region):
                 return place
         self._to_the_top(area, region)
         while True:
-            for column in COLUMNS:
+            for column in columns:
                 if found := self._search(button, area, region, column):
                     return found
             if not self._scroll(area, region, down=True):
                 raise Failed(f"there is no button {button} in {area} {region}")
+
+    def open_panel(self, panel: str, area: str = "VIEW_3D", region: str = "UI") -> None:
+        """Click on the header of a closed panel of the extension that is one of the last in its region.
+
+        Headers are no buttons; but an open panel is drawn, and the clock sees that.
+        """
+        if self._is_open(panel, area, region):
+            return
+        while self._scroll(area, region, down=True):
+            pass
+        left, top, width, height = self.ask(f"rectangle({area!r}, {region!r})")
+        x, heights = left + round(width * 0.3), range(top + height - STEP, top, -STEP)
+        lowest = next((y for y in heights if self._look((x, y), area, region)), top)
+        for y in range(lowest + STEP, top + height, STEP):
+            self.click(x, y)
+            if self._is_open(panel, area, region):
+                return
+            self.click(x, y)  # another panel's header, or nothing's
+        raise Failed(f"there is no header of {panel} in {area} {region}")
+
+    def _is_open(self, panel: str, area: str, region: str) -> bool:
+        before = self.ask(f"draws({panel!r})")
+        self.ask(f"place({area!r}, {region!r})[2].tag_redraw()")
+        self.settle()
+        return self.ask(f"draws({panel!r})") > before
 
     def _search(self, button: str, area: str, region: str, column: float) -> tuple[int, int] | None:
         """Down one column. The place found is a step inside the button where that is as high as most are."""

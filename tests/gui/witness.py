@@ -99,6 +99,11 @@ def under_pointer(area_type: str, region_type: str) -> str:
     return found
 
 
+def draws(panel: str) -> int:
+    """How often a panel of the extension has been drawn, which a closed one is not."""
+    return sum(call.name.endswith(f"{panel}.draw") for call in clock.calls)
+
+
 def scroll(area_type: str, region_type: str) -> float:
     """How far a region has been scrolled."""
     return place(area_type, region_type)[2].view2d.region_to_view(0, 0)[1]
