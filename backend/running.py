@@ -175,7 +175,8 @@ class Running:
             return Change(record.id, "queued", note=f"{sentence}, and the job was tried again.")
         kind = "hung" if worker.hung else "worker_died"
         fix = "See logs/backend.log in the DAS_HOME folder; if the memory did not suffice, choose fewer frames or a smaller size."
-        return Change(record.id, "failed", messages.Failed(job=record.id, kind=kind, message=f"{sentence}, the last.", fix=fix))
+        failure = messages.Failed(job=record.id, kind=kind, message=f"{sentence}, the last.", fix=fix, action="resume_take")
+        return Change(record.id, "failed", failure)
 
     def _look_after(self, worker: WorkerProcess) -> None:
         """End a worker that does not heed a cancel, or has made no progress for too long."""
@@ -229,7 +230,9 @@ class Running:
                 self._queue.set_state(record.id, "queued", note=f"{sentence}, and the job was tried again.")
                 continue
             fix = "See logs/backend.log in the DAS_HOME folder, and try again."
-            failure = messages.Failed(job=record.id, kind="backend_died", message=f"{sentence}, the last.", fix=fix)
+            failure = messages.Failed(
+                job=record.id, kind="backend_died", message=f"{sentence}, the last.", fix=fix, action="resume_take"
+            )
             self._queue.set_state(record.id, "failed", failure=failure)
 
     async def run_next(self) -> None:
