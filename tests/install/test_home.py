@@ -42,7 +42,7 @@ def test_the_users_state_folder_on_macos(monkeypatch, xdg):
 def test_the_users_state_folder_on_windows(monkeypatch, tmp_path):
     monkeypatch.delenv("DAS_HOME")
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
-    monkeypatch.setattr(platformdirs.windows, "_resolve_win_folder", platformdirs.windows.get_win_folder_from_env_vars)
+    monkeypatch.setattr(platformdirs.windows, "get_win_folder", platformdirs.windows.get_win_folder_from_env_vars)
     wanted = platformdirs.windows.Windows(NAME, appauthor=False).user_state_dir
     monkeypatch.setattr(home.sys, "platform", "win32")
     assert home.home() == Path(wanted) == tmp_path / NAME

@@ -48,13 +48,21 @@ def blender(version, python=sys.executable):
         (["benchmark", "points"], "benchmark points"),
         (["doctor", "--json"], "doctor"),
         (["models", "pull", "some/weights@v2", "--json"], "models"),
-        (["models", "list"], "models without torch"),
-        (["models", "remove", "sam2"], "models without torch"),
+        (["models", "verify"], "models"),
     ],
 )
 def test_every_command_has_a_place(words, key):
     assert cli.command_key(cli.parser().parse_args(words)) == key
     assert key in cli.PLACES
+
+
+@pytest.mark.parametrize("words", [["models", "list"], ["models", "path"], ["models", "remove", "sam2"]])
+def test_lists_of_models_need_no_torch(words, monkeypatch):
+    args = cli.parser().parse_args(words)
+    monkeypatch.setattr(cli, "_model_is_first", lambda: False)
+    assert cli.command_key(args) == "models without torch"
+    monkeypatch.setattr(cli, "_model_is_first", lambda: True)
+    assert cli.command_key(args) == "models"
 
 
 def test_options_change_the_request():
