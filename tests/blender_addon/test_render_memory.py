@@ -49,7 +49,7 @@ def test_a_render_asks_for_the_memory(asked, backend):
 
 
 def test_a_render_of_our_own_job_does_not(asked, backend, monkeypatch):
-    monkeypatch.setattr(runner, "job", object())
+    monkeypatch.setattr(runner, "jobs", [object()])
     render()
     assert asked == []
 
