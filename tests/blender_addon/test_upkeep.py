@@ -146,8 +146,11 @@ def test_a_python_that_cannot_be_one_is_told_with_what_to_do(chosen, das_home):
     assert "is no Python" in " ".join(drawn(chosen))
 
 
+# A first line cannot name a Python whose path has spaces: the shell starts it, and to Python its lines are a text.
 STAND_IN = """\
-    #!{python}
+    #!/bin/sh
+    '''exec' "{python}" "$0" "$@"
+    ' '''
     import json, sys, time
     from pathlib import Path
     here, (action, *name) = Path(__file__).parent, sys.argv[4:-1]
