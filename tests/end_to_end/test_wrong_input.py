@@ -9,9 +9,11 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ from .conftest import SMALL, Run, das, das_command, partial_files
 SESSION = """
 import json, os, sys
 from diffusion_as_shader.shared.cli import main
+from diffusion_as_shader.shared.processes import end_process
 ends = []
 for words in json.loads(sys.argv[1]):
     kept = os.dup(2)
@@ -39,6 +42,7 @@ for words in json.loads(sys.argv[1]):
     os.close(kept)
 with open(sys.argv[2], "w") as out:
     json.dump(ends, out)
+end_process(0)
 """
 
 CASES = {  # name: exit code, words of the message, words of the fix
@@ -188,32 +192,44 @@ def test_no_backend_at_all(scene_file, tmp_path, das_home):
     assert "No backend is installed" in line and "install/run.py setup" in line
 
 
-def test_a_backend_that_dies(scene_file, tmp_path):
+@pytest.mark.parametrize("times, code", [(1, 0), (2, 5)])
+def test_a_backend_that_dies(scene_file, tmp_path, times, code):
+    """Once, the generation goes on with the next backend; as often as a job is tried, it is given up."""
     take = tmp_path / "take"
     words = ("generate", scene_file, "--size", "480x320", "--count", "49", "--first-frame", "workbench", "-o", take, "--json")
     process = subprocess.Popen(das_command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        kill_backend_once_it_runs(take)
+        killed: set[int] = set()
+        for attempt in range(1, times + 1):
+            kill_backend_in(attempt, killed)
         out, err = process.communicate(timeout=120)
     finally:
         process.kill()
         process.wait()
-    line = said(Run(process.returncode, out, err))
-    assert process.returncode == 5, line
     record = json.loads((take / "take.json").read_text())
-    assert record["state"] == "failed"
-    assert record["failure"]["message"] in line and record["failure"]["fix"] in line
+    assert process.returncode == code, err
     assert not partial_files(take)
-    assert not (take / "video.mp4").exists()
+    if code:
+        line = said(Run(code, out, err))
+        assert record["state"] == "failed" and "attempt 2, the last" in line
+        assert record["failure"]["message"] in line and record["failure"]["fix"] in line
+        assert not (take / "video.mp4").exists()
+    else:
+        assert record["state"] == "done" and (take / "video.mp4").exists()
+        assert any("ended in the middle of attempt 1" in note for note in record["notes"])
 
 
-def kill_backend_once_it_runs(take: Path) -> None:
-    """SIGKILL for the server as soon as the take's job runs."""
-    deadline = time.monotonic() + 120
+def kill_backend_in(attempt: int, killed: set[int]) -> None:
+    """SIGKILL for the server as soon as it runs the job for that time; ``killed`` learns its process, and leaves files behind."""
+    deadline, queue = time.monotonic() + 120, home.spool_folder() / "queue.sqlite"
     while time.monotonic() < deadline:
-        record = take / "take.json"
-        if record.exists() and json.loads(record.read_text())["state"] == "running":
-            os.kill(json.loads(home.connection_file().read_text())["pid"], signal.SIGKILL)
-            return
+        if queue.exists() and home.connection_file().exists():
+            with closing(sqlite3.connect(queue)) as base, suppress(sqlite3.OperationalError):
+                runs = base.execute("SELECT 1 FROM jobs WHERE state = 'running' AND attempts = ?", (attempt,)).fetchone()
+                pid = json.loads(home.connection_file().read_text())["pid"]
+                if runs and pid not in killed:
+                    os.kill(pid, signal.SIGKILL)
+                    killed.add(pid)
+                    return
         time.sleep(0.01)
     pytest.fail("the job never ran")
