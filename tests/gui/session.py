@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from report import run_steps, write_results  # noqa: E402
-from window import AT_THE_END, Failed, Window  # noqa: E402
+from window import Failed, Window  # noqa: E402
 
 ARCHIVE, WORK, KEPT, BACKEND_PYTHON = map(Path, sys.argv[1:5])
 PROJECT = WORK / "Mein Film Ümläut"
@@ -163,11 +163,8 @@ def cancel(window: Window) -> None:
     """A longer job, so that there is time to look for the button."""
     set_settings(window, LONGER)
     begin_generating(window)
-    button = window.find("das.cancel", columns=AT_THE_END)
     window.picture("before cancel")
-    if not window.ask(f"{RUNNER}.running"):
-        raise Failed("the job had ended before Cancel could be pressed")
-    window.click(*button)
+    window.press_below("das.cancel()", "das.generate")
     window.wait(f"not {RUNNER}.running", SECONDS_TO_CANCEL, "the end of a cancelled job")
     window.picture("cancelled")
     if window.ask(f"{RUNNER}.message") != "Cancelled.":
@@ -203,19 +200,20 @@ def go_on_by_the_messages_button(window: Window) -> None:
 
 
 def queue_two_and_cancel_one(window: Window) -> None:
-    """Of two jobs the second is cancelled in the queue's box, and the first goes on to its end."""
+    """Of two jobs the second is cancelled in the queue's box, and the first goes on, until it is cancelled too."""
+    set_settings(window, LONGER)
+    begin_generating(window)
     set_settings(window, SHORT)
     window.press("das.generate")
-    window.press("das.generate")
     window.wait(f"len({RUNNER}.jobs) == 2")
-    name = window.ask(f"{RUNNER}.jobs[1].folder.name")
+    first, second = window.ask(f"[job.folder.name for job in {RUNNER}.jobs]")
     window.picture("queue")
-    window.click(*window.find(f"{name}", columns=AT_THE_END))
+    window.press_below(second, "das.generate")
     window.wait(f"len({RUNNER}.jobs) == 1", SECONDS_TO_CANCEL)
-    if window.ask(f"{RUNNER}.jobs[0].folder.name") == name:
+    if window.ask(f"{RUNNER}.jobs[0].folder.name") != first:
         raise Failed("the wrong job was cancelled")
-    ends_well(window)
-    window.picture("queue at its end")
+    window.press_below("das.cancel()", "das.generate")
+    window.wait(f"not {RUNNER}.running", SECONDS_TO_CANCEL)
 
 
 def re_apply_from_the_history(window: Window) -> None:

@@ -19,9 +19,11 @@ STEP = 12  # pixels: less than a button is high
 COLUMNS = (0.7, 0.3, 0.5, 0.85, 0.15)  # of a region's width, the likeliest first
 AT_THE_END = (0.85, 0.88, 0.82, 0.91)  # where a row has a small button
 SECONDS_TO_START = 90
+SECONDS_TO_SLIDE = 0.7
 SECONDS_TO_QUIT = 30
 SECONDS_TO_ANSWER = 90
-SECONDS_TO_SETTLE = 60
+SECONDS_TO_SETTLE = 5
+SECONDS_OF_A_CLICK = 0.15
 FIRST_OF_F_KEYS = 66  # by their codes: with the name F3 xdotool presses Alt too
 PROMPT, PROMPT_ANSWERS = 0.1, 3
 
@@ -53,7 +55,7 @@ class Window:
         witness = Path(__file__).with_name("witness.py")
         self._run("blender", "--window-geometry", "0", "0", width, height, "--python", witness, "--", address)
         self._connect(address)
-        self.settle()
+        self.settle(SECONDS_TO_START)
 
     def stop(self) -> None:
         for process in reversed(self._processes):
@@ -117,16 +119,18 @@ class Window:
             time.sleep(0.05)
         return value
 
-    def settle(self) -> None:
-        """Wait until Blender answers promptly: it has drawn what it had to, and heard what was pressed."""
-        end, prompt = time.monotonic() + SECONDS_TO_SETTLE, 0
+    def settle(self, seconds: float = SECONDS_TO_SETTLE) -> None:
+        """Wait until Blender answers promptly: it has drawn what it had to, and heard what was pressed. Not for long, for
+        while a job runs on a slow machine it never does."""
+        end, prompt = time.monotonic() + seconds, 0
         while prompt < PROMPT_ANSWERS and time.monotonic() < end:
             began = time.monotonic()
             self.ask("None")
             prompt = prompt + 1 if time.monotonic() - began < PROMPT else 0
 
     def picture(self, name: str) -> Path:
-        """Keep what the screen shows."""
+        """Keep what the screen shows once panels have slid to their places."""
+        time.sleep(SECONDS_TO_SLIDE)
         self._pictures += 1
         file = self._kept / f"{self._pictures:02d}-{name.replace(' ', '-')}.png"
         subprocess.run(["import", "-window", "root", file], env=self._environment, check=True, timeout=60)
@@ -141,9 +145,10 @@ class Window:
         """Twice, as a hand does: Blender lights up a button at the second event in a region."""
         self._xdotool("mousemove", x + 1, y, "sleep", "0.01", "mousemove", x, y, "sleep", "0.02")
 
-    def click(self, x: int, y: int, *, button: int = 1, times: int = 1) -> None:
+    def click(self, x: int, y: int) -> None:
+        """As long as a hand presses: a shorter click can fall between two drawings of a button."""
         self.move(x, y)
-        self._xdotool("click", "--repeat", times, "--delay", "60", button)
+        self._xdotool("mousedown", 1, "sleep", SECONDS_OF_A_CLICK, "mouseup", 1)
         self.settle()
 
     def drag(self, start: tuple[int, int], end: tuple[int, int]) -> None:
@@ -173,22 +178,31 @@ class Window:
         left, top, width, height = self.ask(f"rectangle({area!r}, {region!r})")
         return left + width // 2, top + height // 2
 
-    def press(self, button: str, area: str = "VIEW_3D", region: str = "UI", times: int = 1) -> None:
+    def press(self, button: str, area: str = "VIEW_3D", region: str = "UI") -> None:
         """Click on the button whose call or path, as Blender names it, has ``button`` in it."""
-        self.click(*self.find(button, area, region), times=times)
+        self.click(*self.find(button, area, region))
 
-    def find(self, button: str, area: str = "VIEW_3D", region: str = "UI", columns=COLUMNS) -> tuple[int, int]:
+    def find(self, button: str, area: str = "VIEW_3D", region: str = "UI") -> tuple[int, int]:
         """Where the button is: where one was seen before, else wherever it is; a long region is scrolled to it."""
         for place, text in list(self._seen.get((area, region), {}).items()):
             if button in text and button in self._look(place, area, region):
                 return place
         self._to_the_top(area, region)
         while True:
-            for column in columns:
+            for column in COLUMNS:
                 if found := self._search(button, area, region, column):
                     return found
             if not self._scroll(area, region, down=True):
                 raise Failed(f"there is no button {button} in {area} {region}")
+
+    def press_below(self, button: str, upper: str, area: str = "VIEW_3D", region: str = "UI") -> None:
+        """A small button at the end of one of the rows below another button, while a job runs: rows come, go and slide."""
+        for column in AT_THE_END * 2:
+            _, top = self.find(upper, area, region)
+            found = self._search(button, area, region, column, top)
+            if found and button in self._look(found, area, region):
+                return self.click(*found)
+        raise Failed(f"there is no button {button} below {upper} in {area} {region}")
 
     def open_panel(self, panel: str, area: str = "VIEW_3D", region: str = "UI") -> None:
         """Click on the header of a closed panel of the extension that is one of the last in its region.
@@ -215,11 +229,11 @@ class Window:
         self.settle()
         return self.ask(f"draws({panel!r})") > before
 
-    def _search(self, button: str, area: str, region: str, column: float) -> tuple[int, int] | None:
-        """Down one column. The place found is a step inside the button where that is as high as most are."""
+    def _search(self, button: str, area: str, region: str, column: float, start: int = 0) -> tuple[int, int] | None:
+        """Down one column, or from a height on. The place found is a step inside the button where that is as high as most are."""
         left, top, width, height = self.ask(f"rectangle({area!r}, {region!r})")
         x = left + round(width * column)
-        for y in range(top + STEP // 2, top + height - STEP, STEP):
+        for y in range(max(start, top + STEP // 2), top + height - STEP, STEP):
             if button in self._look((x, y), area, region):
                 inside = (x, y + STEP // 2)
                 return inside if button in self._look(inside, area, region) else (x, y)
@@ -237,9 +251,10 @@ class Window:
             pass
 
     def _scroll(self, area: str, region: str, down: bool) -> bool:
-        """By the wheel; False where there is nothing more in that direction."""
+        """By the wheel, beside the panels, for over a list it is the list's; False where there is nothing more."""
         before = self.ask(f"scroll({area!r}, {region!r})")
-        self.move(*self.middle(area, region))
+        left, top, _, height = self.ask(f"rectangle({area!r}, {region!r})")
+        self.move(left + 3, top + height // 2)
         self._xdotool("click", "--repeat", 5, "--delay", "40", 5 if down else 4)
         self.settle()
         return self.ask(f"scroll({area!r}, {region!r})") != before
