@@ -6,6 +6,7 @@ their leases and start again when it is gone.
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
@@ -210,7 +211,18 @@ class Leased(Campaign):
         self.struck["server"] += kill(self._server_pid()) if self._server_pid() else 0
 
     def _end_backend(self) -> None:
-        until(lambda: not (self.folder / "connection.json").exists(), SECONDS, "a backend that nobody holds has ended")
+        until(self._is_gone, SECONDS, "a backend that nobody holds has ended")
+
+    def _is_gone(self) -> bool:
+        """Nobody listens; one that was killed after the last client had gone has left its file, as it must."""
+        connection = wire.read_connection(self.folder / "connection.json")
+        if connection is None:
+            return True
+        try:
+            socket.create_connection((connection.host, connection.port), 1).close()
+        except OSError:
+            return True
+        return False
 
     def _clear_up(self) -> None:
         super()._clear_up()
