@@ -22,7 +22,7 @@ import msgspec
 import zmq
 
 from ..shared import messages, task_signals, wire
-from ..shared.errors import Cancelled, DasError, GenerationError
+from ..shared.errors import Cancelled, DasError, GenerationError, first_line
 from ..shared.request import GenerationRequest
 from . import engines, tasks
 from .pace import Pace
@@ -221,7 +221,7 @@ def _failed(work: messages.Work, error: Exception) -> messages.Failed:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
         kind, said, fix = "out_of_memory", "The memory does not suffice", "Choose fewer frames or a smaller size."
     elif isinstance(error, RuntimeError) and any(word in str(error) for word in DRIVER_FAILS):
-        kind, said = "driver", f"The graphics card or its driver failed: {str(error).splitlines()[0].rstrip('.')}"
+        kind, said = "driver", f"The graphics card or its driver failed: {first_line(error)}"
         fix = "Try again; if it stays so, restart the machine, and see das doctor."
     elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
         kind, said, fix = "disk_full", "The backend's disk is full", "Free some space and try again."

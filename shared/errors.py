@@ -20,6 +20,11 @@ class DasError(Exception):
         self.action = action
 
 
+def first_line(error: Exception) -> str:
+    """What an error of somebody else's says, its first line without the full stop, or else its type: a part of a sentence."""
+    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+
+
 class UsageError(DasError):
     """The request, an option or a path is wrong (exit code 2)."""
 

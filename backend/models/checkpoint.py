@@ -18,6 +18,7 @@ from torch import nn
 from transformers import AutoTokenizer, T5Config, T5EncoderModel
 from transformers.utils import logging as transformers_logging
 
+from ...shared.errors import first_line
 from . import weights
 from .transformer import TRACKING_PARTS, DaSTransformer3DModel
 from .weights import WeightsError
@@ -140,7 +141,7 @@ class Checkpoint:
         try:
             return AutoTokenizer.from_pretrained(self.place.folder / "tokenizer", local_files_only=True, trust_remote_code=False)
         except (OSError, ValueError, ImportError, TypeError) as error:
-            raise WeightsError(f"The tokenizer of {self.name} cannot be read: {_line(error)}.", self.place.again) from error
+            raise WeightsError(f"The tokenizer of {self.name} cannot be read: {first_line(error)}.", self.place.again) from error
 
     def _load(self, model: type, component: str, dtype: torch.dtype | None, device: str | torch.device, **options) -> nn.Module:
         options |= {} if str(device) == "cpu" else {"device_map": {"": device}}
@@ -186,7 +187,7 @@ class Checkpoint:
         try:
             return model.from_config(config)
         except (TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:
-            raise WeightsError(f"No {model.__name__} can be made of its configuration: {_line(error)}.", self.place.again) from error
+            raise WeightsError(f"No {model.__name__} can be made of its configuration: {first_line(error)}.", self.place.again) from error
 
     def _check_class(self, component: str, found: str | None, wanted: tuple[str, ...]) -> None:
         if found not in wanted:
@@ -249,7 +250,3 @@ def _shapes(make: Callable[[], nn.Module]) -> tuple[dict[str, tuple], set[str]]:
     first: dict[int, str] = {}
     tied = {name for name, weight in state.items() if first.setdefault(id(weight), name) != name}
     return {name: tuple(weight.shape) for name, weight in state.items()}, tied
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0].rstrip(".")

@@ -32,6 +32,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import build_hf_headers
 
+from ...shared.errors import first_line
 from . import weights
 from .integrity import Progress, has_length, is_stored
 from .weights import MANIFEST, Manifest, Stored, WeightsError
@@ -159,10 +160,10 @@ class Hub:
         except HfHubHTTPError as error:
             raise WeightsError(f"{self.endpoint} answers with {_status(error)}.", again) from error
         except HTTPError as error:
-            raise WeightsError(f"{self.endpoint} cannot be reached: {_line(error)}.", again) from error
+            raise WeightsError(f"{self.endpoint} cannot be reached: {first_line(error)}.", again) from error
         except OSError as error:
             if error.errno is None:  # huggingface_hub's word for a file of another length than announced
-                raise WeightsError(f"The download has broken off: {_line(error)}", again) from error
+                raise WeightsError(f"The download has broken off: {first_line(error)}", again) from error
             raise
 
 
@@ -275,8 +276,4 @@ def _link(source: Path, goal: Path) -> None:
 
 def _status(error: HfHubHTTPError) -> str:
     response = getattr(error, "response", None)
-    return f"code {response.status_code}" if response is not None else _line(error)
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+    return f"code {response.status_code}" if response is not None else first_line(error)

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from ...shared.errors import first_line
 from ..models.weights import WeightsError
 from .catalogue import SideModel
 
@@ -47,6 +48,5 @@ def _read(file: Path) -> tuple[dict, dict[str, torch.Tensor]]:
         if not state or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
             raise TypeError("it holds other things than tensors")
     except (RuntimeError, OSError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
-        raise WeightsError(f"{file} cannot be read as weights: {reason}.", "Delete its folder and pull it again.") from error
+        raise WeightsError(f"{file} cannot be read as weights: {first_line(error)}.", "Delete its folder and pull it again.") from error
     return config, state

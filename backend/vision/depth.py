@@ -14,7 +14,7 @@ from typing import NamedTuple
 import imageio.v3 as imageio
 import numpy as np
 
-from ...shared.errors import UsageError
+from ...shared.errors import UsageError, first_line
 from ...shared.task_settings import DepthSettings
 from . import catalogue
 
@@ -72,7 +72,7 @@ def read_depth(file: str | Path) -> Depth:
     try:
         z = reader(file)
     except (OSError, ValueError, SyntaxError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
-        raise UsageError(f"{file} cannot be read as depth: {_line(error)}.", f"Give {FORMS}.") from error
+        raise UsageError(f"{file} cannot be read as depth: {first_line(error)}.", f"Give {FORMS}.") from error
     known, notes = judge(_frames_of(z, file), str(file))
     return Depth(known, None, notes)
 
@@ -176,7 +176,3 @@ def _size(z: np.ndarray) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.01 else "Less than 1 %"
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from ...shared.errors import Cancelled, UsageError
+from ...shared.errors import Cancelled, UsageError, first_line
 from ...shared.task_settings import DepthSettings
 from ..models import weights
 from ..models.weights import KeysError, Place, WeightsError
@@ -145,7 +145,7 @@ def load_moge(place: Place) -> tuple[nn.Module, bool]:
         network = import_model_class_by_version(version)(**config)
         told = network.load_state_dict(state, strict=False)
     except (TypeError, ValueError, RuntimeError, AttributeError, KeyError) as error:
-        raise WeightsError(f"The weights of {place.hub or place.folder} are not MoGe's: {_line(error)}.", place.again) from error
+        raise WeightsError(f"The weights of {place.hub or place.folder} are not MoGe's: {first_line(error)}.", place.again) from error
     parameters = {name for name, _ in network.named_parameters()}
     if missing := sorted(parameters & set(told.missing_keys)):
         raise KeysError(f"The weights of {place.hub or place.folder}", missing, [], [], place.again)
@@ -160,12 +160,8 @@ def _read_moge(place: Place) -> tuple[dict, dict[str, torch.Tensor]]:
     try:
         return weights.read_config(place, ""), load_file(safe)
     except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{safe} cannot be read as MoGe's weights: {_line(error)}.", place.again) from error
+        raise WeightsError(f"{safe} cannot be read as MoGe's weights: {first_line(error)}.", place.again) from error
 
 
 def _side(size) -> int:
     return size if isinstance(size, int) else size[0]
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__

@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
+from ...shared.errors import first_line
 from ..models import cards, weights
 from ..models.weights import KeysError, Place, WeightsError
 
@@ -59,7 +60,7 @@ def load(kind: type, place: Place) -> nn.Module:
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
-        raise WeightsError(f"{what} do not fit the configuration: {_line(error)}.", place.again) from error
+        raise WeightsError(f"{what} do not fit the configuration: {first_line(error)}.", place.again) from error
     finally:
         transformers_logging.set_verbosity(verbosity)
     missing, misshaped = sorted(told["missing_keys"]), [str(one) for one in told["mismatched_keys"]]
@@ -74,7 +75,3 @@ def prepared(frame: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     resized = nn.functional.interpolate(picture, size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
     mean, deviation = (torch.tensor(values, device=frame.device).view(1, 3, 1, 1) for values in (MEAN, DEVIATION))
     return (resized - mean) / deviation
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0].rstrip(".")

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from ...shared.errors import first_line
 from ..models import weights
 from ..models.weights import KeysError, Place, WeightsError
 
@@ -58,7 +59,7 @@ def load(place: Place, part: str, kind: type, dtype: torch.dtype, device: str = 
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
-        raise WeightsError(f"{what} do not fit the configuration: {_line(error)}.", fix) from error
+        raise WeightsError(f"{what} do not fit the configuration: {first_line(error)}.", fix) from error
     unexpected = sorted(name for name in told["unexpected_keys"] if not name.endswith(BUFFERS))
     missing, misshaped = sorted(told["missing_keys"]), [str(one[0]) for one in told["mismatched_keys"]]
     if missing or misshaped or unexpected:
@@ -72,7 +73,7 @@ def tokenizer(place: Place, part: str) -> Any:
     try:
         return AutoTokenizer.from_pretrained(place.folder / part, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, ImportError, TypeError) as error:
-        raise WeightsError(f"The {part} of {place.hub or place.folder} cannot be read: {_line(error)}.", place.again) from error
+        raise WeightsError(f"The {part} of {place.hub or place.folder} cannot be read: {first_line(error)}.", place.again) from error
 
 
 def scheduler(place: Place) -> Any:
@@ -103,8 +104,3 @@ def largest(found: dict[str, tuple[int, ...]]) -> int:
 
 def _stem(kind: type) -> str:
     return "model" if issubclass(kind, PreTrainedModel) else "diffusion_pytorch_model"
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().split("\n")[0] or type(error).__name__).rstrip(".")
-
