@@ -6,11 +6,10 @@ the others; they do not stop somebody who has the key (docs/security.md).
 
 from __future__ import annotations
 
-import ctypes
-import os
-import sys
 import time
 from collections.abc import Callable
+
+import psutil
 
 from ..shared import wire
 
@@ -52,23 +51,4 @@ def message_bytes() -> int:
 
 def machine_memory() -> int:
     """Bytes of main memory."""
-    if sys.platform == "win32":
-        return _windows_memory()
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-class _MemoryStatus(ctypes.Structure):
-    """MEMORYSTATUSEX of the Windows API."""
-
-    _fields_ = [
-        ("length", ctypes.c_uint32),
-        ("load", ctypes.c_uint32),
-        *((name, ctypes.c_uint64) for name in ("physical", "free", "paged", "paged_free", "virtual", "virtual_free", "extended")),
-    ]
-
-
-def _windows_memory() -> int:
-    status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
-    if not ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
-        raise ctypes.WinError()
-    return status.physical
+    return psutil.virtual_memory().total
