@@ -31,6 +31,7 @@ class Deliveries:
 
     def open(self, job: str, client: bytes, have: Iterable[int] = ()) -> None:
         """From now on a job's events go to this client, and of its frames those that it lacks."""
+        self.close(job)
         self._by_job[job] = Delivery(job, client, self._folder_of(job), self.send, lambda: self._has_room(client), have)
 
     async def acknowledge(self, job: str, client: bytes, index: int) -> None:
@@ -42,8 +43,9 @@ class Deliveries:
                 await each.pump()
 
     def close(self, job: str) -> None:
-        """The client has all that it was to get."""
-        self._by_job.pop(job, None)
+        """Nothing more goes to the client: it has all that it was to get, or has gone, or another one has come."""
+        if delivery := self._by_job.pop(job, None):
+            delivery.closed = True
 
     async def tell(self, message: messages.Message) -> None:
         """Pass an event on, where somebody wants it."""
@@ -52,7 +54,8 @@ class Deliveries:
 
     def forget_client(self, client: bytes) -> None:
         """Its jobs go on; their frames wait in the spool."""
-        self._by_job = {job: delivery for job, delivery in self._by_job.items() if delivery.client != client}
+        for delivery in self._of(client):
+            self.close(delivery.job)
 
     async def pump(self) -> None:
         """Try again what a client's socket did not take."""
@@ -81,7 +84,7 @@ class Delivery:
         self.job = job
         self.client = client
         self.received = set(have)
-        self.ended = False
+        self.ended = self.closed = False
         self._folder = folder
         self._send = send
         self._has_room = has_room
@@ -121,26 +124,37 @@ class Delivery:
     async def pump(self) -> None:
         """Send what may be sent. A frame that the socket does not take now is tried again at the next pump."""
         async with self._pumping:
-            while waiting := self._ready - self.received - self._in_flight:
+            while not self.closed and (waiting := self._ready - self.received - self._in_flight):
                 if (self._in_flight and not self._has_room()) or not await self._send_frame(min(waiting)):
                     return
-            if self._ending is not None and not self.ended:
+            if self._ending is not None and not (self.ended or self.closed):
                 self.ended = await self._send(self.client, self._ending)
 
     async def _send_frame(self, index: int) -> bool:
         try:
             name, array = await asyncio.to_thread(self._folder.read_frame, index)
-        except (OSError, ValueError):  # the client finds it missing at the end, and says so
-            log.exception("frame %d of job %s cannot be read from the spool", index, self.job)
-            self._ready.discard(index)
+        except (OSError, ValueError) as error:
+            await self._leave_out(index, error)
             return True
-        if index not in self._ready:  # restarted meanwhile: it is made anew
+        if not self._wants(index):
             return True
         self._in_flight.add(index)
         taken = await self._send(self.client, _result(self.job, index, name, array))
         if not taken:
             self._in_flight.discard(index)
         return taken
+
+
+    async def _leave_out(self, index: int, error: Exception) -> None:
+        """A frame that cannot be read. The client has it, or finds it missing at the end and says so."""
+        acknowledged = await asyncio.to_thread(self._folder.received_indices)  # through another connection, just now
+        if self._wants(index) and index not in acknowledged:
+            log.error("frame %d of job %s cannot be read from the spool", index, self.job, exc_info=error)
+        self._ready.discard(index)
+
+    def _wants(self, index: int) -> bool:
+        """It may be restarted meanwhile, so that the frame is made anew, or closed."""
+        return index in self._ready and not self.closed
 
 
 def _result(job: str, index: int, name: str, array: np.ndarray) -> messages.Frame | messages.Signal:

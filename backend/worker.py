@@ -49,7 +49,9 @@ class WorkerKeys(msgspec.Struct, kw_only=True):
 def main() -> int:
     """Serve until the server is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C at the terminal is the server's to handle
-    keys = msgspec.json.decode(sys.stdin.buffer.readline(), type=WorkerKeys)
+    if not (line := sys.stdin.buffer.readline()):
+        return 0  # the server was killed in the moment between starting us and telling us
+    keys = msgspec.json.decode(line, type=WorkerKeys)
     threading.Thread(target=_end_with_input, daemon=True).start()
     for library in ("DIFFUSERS", "TRANSFORMERS"):
         os.environ.setdefault(f"{library}_VERBOSITY", "error")  # their warnings quote prompts, and what we print is logged

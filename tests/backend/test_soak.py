@@ -10,7 +10,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # behind tests/backen
 
 from soak import audit, clock, disk, payload, readers  # noqa: E402
 from soak.backend import Backend  # noqa: E402
-from soak.jobs import Served  # noqa: E402
+from soak.jobs import Leased, Served  # noqa: E402
 from soak.options import Broken, Options  # noqa: E402
 from soak.plan import make_plan  # noqa: E402
 
@@ -19,9 +19,10 @@ FEW = Options(seed=7, seconds=SECONDS, rounds=1)
 
 
 def small_plan(seed: str, jobs: int = 8, clients: int = 2):
-    """One of each kill; a worker that hangs takes its time and has tests of its own."""
+    """One of each kill, on the first half of the way, so that each meets somebody; a worker that hangs takes its time and has tests of its own."""
     plan = make_plan(seed, jobs, clients)
-    return msgspec.structs.replace(plan, strikes=[strike for strike in plan.strikes if strike.victim != "hung worker"])
+    strikes = [msgspec.structs.replace(strike, at=strike.at // 2) for strike in plan.strikes if strike.victim != "hung worker"]
+    return msgspec.structs.replace(plan, strikes=strikes)
 
 
 def show(figures) -> None:
@@ -29,7 +30,7 @@ def show(figures) -> None:
         print(figure)
 
 
-@pytest.mark.parametrize("kind", [Served])  # Leased is in the whole soak: it once failed here for a reason not yet found
+@pytest.mark.parametrize("kind", [Served, Leased])
 def test_jobs_survive_kills_of_everybody(tmp_path, kind):
     campaign = kind(small_plan(f"short {kind.__name__}"), tmp_path, SECONDS)
     show(campaign.run())

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import subprocess
 import sys
 import uuid
 
@@ -46,6 +47,12 @@ def test_the_start_of_an_engine_is_a_phase_once(own_backend):
             for seed in (1, 2)
         ]
     assert phases == [{"start", "pattern"}, {"pattern"}]
+
+
+def test_a_worker_whose_server_is_killed_before_it_says_anything_ends_without_a_word():
+    command = [sys.executable, "-m", "diffusion_as_shader.backend", "worker"]
+    ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ their leases and start again when it is gone.
 
 from __future__ import annotations
 
-import socket
+import os
 import subprocess
 import sys
 import time
@@ -16,6 +16,7 @@ from typing import get_args
 
 import msgspec
 
+from diffusion_as_shader.backend.instance import AlreadyRunning, lock_instance
 from diffusion_as_shader.shared import wire
 from diffusion_as_shader.shared.processes import pid_alive
 
@@ -208,21 +209,25 @@ class Leased(Campaign):
         pass
 
     def _strike_server(self, strike: Strike) -> None:
-        self.struck["server"] += kill(self._server_pid()) if self._server_pid() else 0
+        """The backend that runs, or, where the last one has just ended, the next that a client starts."""
+        self._wait_for(self._killed_server)
+
+    def _killed_server(self) -> bool:
+        running = not self._is_gone() and (pid := self._server_pid())
+        killed = bool(running) and kill(pid)
+        self.struck["server"] += killed
+        return killed
 
     def _end_backend(self) -> None:
         until(self._is_gone, SECONDS, "a backend that nobody holds has ended")
 
     def _is_gone(self) -> bool:
-        """Nobody listens; one that was killed after the last client had gone has left its file, as it must."""
-        connection = wire.read_connection(self.folder / "connection.json")
-        if connection is None:
-            return True
+        """No backend runs any more, not even one that is just ending: nobody holds its lock. One that was killed leaves its connection file."""
         try:
-            socket.create_connection((connection.host, connection.port), 1).close()
-        except OSError:
-            return True
-        return False
+            os.close(lock_instance(self.folder / "backend.lock"))
+        except AlreadyRunning:
+            return False
+        return True
 
     def _clear_up(self) -> None:
         super()._clear_up()
