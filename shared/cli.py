@@ -23,6 +23,7 @@ from typing import NamedTuple, NoReturn, get_args
 from . import home
 from .camera_files import FORMATS
 from .camera_motion import Order
+from .dataset_options import add_dataset_commands
 from .errors import Cancelled, DasError, UsageError
 from .home import Room
 from .interrupt import interrupt_postponed
@@ -66,6 +67,9 @@ PLACES: dict[str, Place] = {
     "motion-transfer": Place(("backend",), "task"),
     "repaint": Place(("backend",), "repaint"),
     "encode": Place(("backend",), "encode"),
+    "dataset": Place(("backend",), "dataset"),
+    "dataset blender": Place(("blender",), "dataset"),
+    "dataset clips": Place(("blender",), "dataset_clips"),
     "models": Place(("backend",), "models", "torch"),
     "models without torch": Place(("backend",), "models"),
     "demo": Place(("blender",), "demo"),
@@ -146,6 +150,8 @@ def command_key(args: argparse.Namespace) -> str:
         return f"benchmark {args.what}" + (" take" if a_take else "")
     if args.command == "models" and args.action in ("list", "path", "remove") and not _model_is_first():
         return "models without torch"
+    if args.command == "dataset":
+        return f"dataset {args.action}" if args.action in ("blender", "clips") else "dataset"
     if args.command in ("camera-control", "object-manipulation") and args.target.suffix.lower() == ".blend":
         return f"{args.command} scene"
     if args.command != "generate":
@@ -340,6 +346,7 @@ def _add_backend_commands(add, blender: argparse.ArgumentParser, everywhere: arg
     encode.add_argument(
         "--codec", choices=("ffv1", "h264"), default="ffv1", help="FFV1 in .mkv, or H.264 RGB in .mp4 (default: %(default)s)"
     )
+    _add_dataset(add, blender, everywhere)
 
 
 def _add_models(models: argparse.ArgumentParser, everywhere: argparse.ArgumentParser) -> None:
@@ -367,3 +374,8 @@ def _add_models(models: argparse.ArgumentParser, everywhere: argparse.ArgumentPa
 
 def _add_scene_file(command: argparse.ArgumentParser) -> None:
     command.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a .blend file (inside Blender: the open one)")
+def _add_dataset(add, blender: argparse.ArgumentParser, everywhere: argparse.ArgumentParser) -> None:
+    dataset = add("dataset", "Clips to train on: made by Blender, looked at, checked.")
+    add_dataset_commands(dataset.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=Parser), blender, everywhere)
+
+

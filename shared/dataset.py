@@ -118,7 +118,7 @@ class Dataset:
         return cls(root, records, [_clip(root, record, line) for line, record in enumerate(records, start=1)])
 
     def append(self, record: ClipRecord, staged: Path | None = None) -> None:
-        """Add a clip: its files are moved from below ``staged``, where they lie under the same paths, then the manifest and the
+        """Add a clip, in the order of names: its files are moved from below ``staged``, where they lie under the same paths, then the manifest and the
         lists are written anew, each whole. GenerationError where the disk is full; then the lists stay as they were.
         """
         if any(known.name == record.name for known in self.records):
@@ -126,10 +126,10 @@ class Dataset:
         for path in filter(None, (getattr(record, name) for name in FILES)):
             if staged:
                 with_errors(lambda: _move(staged / path, self.root / path), self.root)
-        records = [*self.records, record]
+        records = sorted([*self.records, record], key=lambda each: each.name)
         with_errors(lambda: write_lists(self.root, records), self.root)
-        self.records.append(record)
-        self.clips.append(_clip(self.root, record, len(records)))
+        self.records = records
+        self.clips = [_clip(self.root, each, line) for line, each in enumerate(records, start=1)]
 
 
 def read_manifest(root: Path) -> list[ClipRecord]:

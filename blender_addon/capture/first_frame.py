@@ -1,8 +1,10 @@
-"""The first frame: a render of the request's window at the first sampled frame, or an image file."""
+"""The first frame: a render of the request's window at the first sampled frame, or an image file; and renders of all frames."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import bpy
@@ -12,6 +14,7 @@ from ...shared.camera import Camera, shown_pixels
 from ...shared.errors import SceneError, UsageError
 from ...shared.request import GenerationRequest
 from ...shared.take import Images
+from ...shared.timeline import sample_frames
 from ..cameras import WindowCamera
 from .engine import visit_render
 from .physics import Moments
@@ -30,12 +33,24 @@ def first_frame(scene: bpy.types.Scene, request: GenerationRequest, images: Imag
     """
     if request.first_frame.source == "file":
         return _read(Path(request.first_frame.path), request, images)
-    moments = Moments(scene, [request.start])
+    with closing(_rendered(scene, request, [request.start], images)) as frames:
+        return next(frames)
+
+
+def render_frames(scene: bpy.types.Scene, request: GenerationRequest, images: Images) -> Iterator[np.ndarray]:
+    """Every sampled frame as :func:`first_frame` renders the first, u8 [H,W,3], from one copy of the scene."""
+    return _rendered(scene, request, sample_frames(request.start, request.end, request.frames), images)
+
+
+def _rendered(scene: bpy.types.Scene, request: GenerationRequest, frames: Sequence[float], images: Images) -> Iterator[np.ndarray]:
+    moments = Moments(scene, frames)
     with RenderCopy(scene) as copy:
         moments.prepare()
-        camera = _reach(copy, moments, request)
+        cameras = _reach(copy, moments, request)
         _set_output(copy.scene, request)
-        return _without_margins(_render(copy, camera, images), camera.window)
+        for camera, frame in zip(cameras, frames):
+            copy.scene.frame_float = float(frame)
+            yield _without_margins(_render(copy, camera, images), camera.window)
 
 
 def _read(file: Path, request: GenerationRequest, images: Images) -> np.ndarray:
@@ -50,26 +65,25 @@ def _read(file: Path, request: GenerationRequest, images: Images) -> np.ndarray:
     return pixels
 
 
-def _reach(copy: RenderCopy, moments: Moments, request: GenerationRequest) -> WindowCamera:
-    """Step to the first frame as the capture does, which leaves simulations cached for the render to read."""
-    found = []
+def _reach(copy: RenderCopy, moments: Moments, request: GenerationRequest) -> list[WindowCamera]:
+    """The camera at each moment. Stepped as the capture does, which leaves simulations cached for the render to read."""
+    found: list[WindowCamera] = []
 
     def visit(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph) -> None:
         for _, steps in moments:
             for whole, subframe in steps:
                 engine.frame_set(whole, subframe)
-        found.append(WindowCamera(depsgraph, request))
+            found.append(WindowCamera(depsgraph, request))
 
     engine = copy.scene.render.engine
     visit_render(copy, visit)
     copy.scene.render.engine = engine
-    return found[0]
+    return found
 
 
 def _set_output(scene: bpy.types.Scene, request: GenerationRequest) -> None:
     render, settings = scene.render, scene.render.image_settings
     _choose_engine(scene, request)
-    scene.frame_float = request.start
     render.resolution_x, render.resolution_y, render.resolution_percentage = request.width, request.height, 100
     render.pixel_aspect_x = render.pixel_aspect_y = 1
     if hasattr(settings, "media_type"):  # 5.0 and later

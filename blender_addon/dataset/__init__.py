@@ -1,0 +1,1 @@
+"""Clips of Blender scenes to train on: `das dataset blender`."""

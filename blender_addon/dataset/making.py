@@ -1,0 +1,92 @@
+"""One clip after the other, each from a fresh copy of its files, in a staging folder of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from ...shared.dataset import ClipRecord, Source
+from ...shared.errors import Cancelled
+from ...shared.request import GenerationRequest
+from ...shared.timeline import video_fps
+from .clip import ClipFiles, make_clip
+from .recipe import Ingredients, Recipe, clip_name
+from .scenes import Stage, set_stage
+from .sidecars import read_sidecar
+
+STAGING = "making"
+
+
+class Maker:
+    """Makes clips of a recipe by number, from 0. ``progress(phase, done, total)`` and ``cancelled()`` as everywhere."""
+
+    def __init__(self, root: Path, recipe: Recipe, progress: Callable[[str, int, int], None], cancelled: Callable[[], bool]):
+        self.root, self.recipe = root, recipe
+        self._progress, self._cancelled = progress, cancelled
+
+    def make(self, number: int) -> ClipRecord:
+        """The record of a clip, whose files now lie in its staging folder."""
+        folder = staging_folder(self.root, number)
+        try:
+            return self._make(number, folder)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def _make(self, number: int, folder: Path) -> ClipRecord:
+        if self._cancelled():
+            raise Cancelled("The dataset was cancelled.")
+        shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
+        folder.mkdir(parents=True)
+        self._progress("scene", 0, 1)
+        ingredients = self.recipe.ingredients(number)
+        stage = set_stage(self.recipe, ingredients, self.recipe.random(number))
+        request = request_of(self.recipe, stage)
+        files = ClipFiles(clip_name(number))
+        hashes = make_clip(stage.scene, request, files, folder, self._progress, self._cancelled)
+        return ClipRecord(
+            name=clip_name(number),
+            prompt=self.recipe.prompt.format_map(stage.words),
+            **files.relative(),
+            frames=request.frames,
+            width=request.width,
+            height=request.height,
+            fps=video_fps(request.start, request.end, request.frames, request.scene_fps),
+            seed=self.recipe.seed,
+            sources=[source_of(file, self.recipe.licence) for file in ingredients.files],
+            hashes=hashes,
+            settings={"start": request.start, "end": request.end, **stage.settings},
+        )
+
+
+def staging_folder(root: Path, number: int) -> Path:
+    return root / STAGING / clip_name(number)
+
+
+def request_of(recipe: Recipe, stage: Stage) -> GenerationRequest:
+    """What is captured and rendered of a stage."""
+    return GenerationRequest(
+        width=recipe.width,
+        height=recipe.height,
+        frames=recipe.frames,
+        start=stage.start,
+        end=stage.end,
+        scene_fps=stage.scene.render.fps / stage.scene.render.fps_base,
+        fit=recipe.fit,
+        first_frame=recipe.render,
+        points=recipe.points,
+    )
+
+
+def source_of(file: Path, licence: str) -> Source:
+    side = read_sidecar(file)
+    return Source(path=str(file), licence=side.licence or licence, source=side.source, sha256=_sha256(file))
+
+
+@cache
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -1,0 +1,54 @@
+"""The command line's options of datasets."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import get_args
+
+from .request import Fit
+
+
+def add_dataset_commands(actions, blender: argparse.ArgumentParser, everywhere: argparse.ArgumentParser) -> None:
+    """The actions of `das dataset`, into its sub-parsers."""
+
+    def add(name: str, help: str | None, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        said = {"help": help} if help else {}  # without, it is not listed
+        return actions.add_parser(name, description=help, parents=[everywhere, *parents], **said)
+
+    _add_blender(add("blender", "Make training clips of Blender scenes, or of characters, motions and worlds.", blender))
+    _add_clips(add("clips", None, blender))
+
+
+def _add_blender(command: argparse.ArgumentParser) -> None:
+    command.add_argument("files", nargs="*", type=Path, metavar="FILE", help=".blend files, each a scene")
+    command.add_argument("-o", dest="output", type=Path, required=True, metavar="FOLDER", help="the dataset; one that was begun goes on")
+    command.add_argument("--clips", type=int, default=1, metavar="N", help="how many clips the dataset has in the end (default: %(default)s)")
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed makes the same clips (default: %(default)s)")
+
+    group = command.add_argument_group("instead of scenes")
+    group.add_argument("--characters", type=Path, metavar="FOLDER", help="FBX, glTF or .blend files, each a character")
+    group.add_argument("--motions", type=Path, metavar="FOLDER", help="FBX, glTF or .blend files with actions (default: the characters' own)")
+    group.add_argument("--worlds", type=Path, metavar="FOLDER", help=".blend sets or panoramas (default: a blank room)")
+
+    group = command.add_argument_group("clips")
+    group.add_argument("--count", type=int, default=49, metavar="N", help="frames of a clip, 8N+1 (default: %(default)s)")
+    group.add_argument("--size", default="720x480", metavar="WxH", help="pixels, multiples of 16 (default: %(default)s)")
+    group.add_argument("--fit", choices=get_args(Fit), default="crop", help="crop the camera's view to the size, or pad it")
+    group.add_argument("--frames", metavar="A:B", help="the scene frames to choose from (default: the scene's range)")
+    group.add_argument("--step", type=float, default=1.0, metavar="S", help="scene frames between two of a clip (default: %(default)s)")
+    group.add_argument("--render", default="render", metavar="SOURCE", help="render (the scene's engine), workbench, cycles, render:SAMPLES or cycles:SAMPLES")
+    group.add_argument("--vary", metavar="LIST", help="what differs, by commas, of camera, range, lights, background, colours; or none (default: all but colours)")
+    group.add_argument("--prompt", metavar="TEMPLATE", help="with {scene}, {character}, {motion}, {world}, {camera}, {background}")
+    group.add_argument("--licence", default="", metavar="TEXT", help="of sources whose FILE.json does not say theirs")
+    group.add_argument("--points", default="50x50", metavar="GRID", help="what the true tracks follow (default: %(default)s)")
+
+    group = command.add_argument_group("work")
+    group.add_argument("--jobs", type=int, metavar="N", help="how many Blenders at a time (default: one for two cores)")
+    group.add_argument("--clips-per-process", type=int, default=20, metavar="N", help="a Blender is started anew after so many (default: %(default)s)")
+
+
+def _add_clips(command: argparse.ArgumentParser) -> None:
+    """Not for people: what each of the parallel Blenders is started with."""
+    command.add_argument("root", type=Path)
+    command.add_argument("numbers", type=int, nargs="+")
