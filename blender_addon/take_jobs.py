@@ -37,7 +37,7 @@ class TakeJob(Stepwise):
     ``track``     to a take that can be generated from anywhere;
     ``generate``  to the finished video.
 
-    ``strip_scene`` is where a strip grows, None for nowhere. ``patience`` is how long one step may wait for the
+    ``strip_scene`` is where a strip grows, None for nowhere. ``saved`` hears of each frame's file that stands. ``patience`` is how long one step may wait for the
     backend. A job that is closed leaves its take cancelled. ``preview`` is the video so far, while it is denoised.
     """
 
@@ -52,6 +52,7 @@ class TakeJob(Stepwise):
         *,
         strip_scene: bpy.types.Scene | None = None,
         tell: Callable[[Step], None] = lambda step: None,
+        saved: Callable[[Path], None] = lambda file: None,
         patience: float = 0.0,
     ):
         self.request = request
@@ -61,6 +62,7 @@ class TakeJob(Stepwise):
         self._scene = scene.session_uid
         self._strip_scene = strip_scene.session_uid if strip_scene else None
         self._patience = patience
+        self._saved = saved
         self.preview: LivePreview | None = None
         self._captured = self._generating = self._leaving = self._keeping = self._accepted = False
         super().__init__(tell)
@@ -199,8 +201,10 @@ class TakeJob(Stepwise):
         self._accepted = self._accepted or event is not None
         if isinstance(event, messages.Progress):
             self._report(event.phase, event.step, event.total, event.eta)
-        elif isinstance(event, messages.Frame) and strip:
-            strip.add(event.index)
+        elif isinstance(event, messages.Frame):
+            self._saved(self.take.frame_file(event.index))
+            if strip:
+                strip.add(event.index)
         elif isinstance(event, messages.Preview):
             self.preview.show(event.array)
 

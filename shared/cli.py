@@ -27,7 +27,7 @@ from .dataset_options import add_dataset_commands
 from .errors import Cancelled, DasError, UsageError
 from .home import Room
 from .interrupt import interrupt_postponed
-from .options import add_capture_options, add_generation_options, add_write_options
+from .options import add_capture_options, add_generation_options, add_resume_option, add_scene_options, add_write_options
 from .processes import end_process
 from .report import JsonReporter, Reporter, debugging, part_from_blender
 from .task_options import add_repaint_options, add_task_commands
@@ -288,6 +288,8 @@ def _add_scene_commands(add, blender: argparse.ArgumentParser) -> None:
     _add_scene_file(check)
     check.add_argument("--strict", action="store_true", help="warnings block too")
     check.add_argument(
+    add_resume_option(track)
+    add_scene_options(track)
         "--with-first-frame", action="store_true", help="render the first frame and compare its edges (an image file always is)"
     )
     add_capture_options(check)
@@ -300,6 +302,7 @@ def _add_scene_commands(add, blender: argparse.ArgumentParser) -> None:
     generate.add_argument("-o", dest="output", type=Path, metavar="TAKE", help="a new folder (default: beside the file)")
     add_capture_options(generate)
     add_write_options(generate)
+    add_scene_options(check)
     add_repaint_options(generate)
     add_generation_options(generate)
 
@@ -308,6 +311,8 @@ def _add_scene_commands(add, blender: argparse.ArgumentParser) -> None:
     demo.add_argument("-o", dest="output", type=Path, metavar="FOLDER", help="where to put it all")
     add_capture_options(demo)
     add_write_options(demo)
+    add_resume_option(generate)
+    add_scene_options(generate)
     add_generation_options(demo)
 
 

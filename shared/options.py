@@ -49,6 +49,27 @@ def add_capture_options(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_scene_options(command: argparse.ArgumentParser) -> None:
+    """Which scene of a file, through which camera."""
+    group = command.add_argument_group("scene")
+    group.add_argument("--scene", dest="scene_name", metavar="NAME", help="a scene of the file (default: the one that was active)")
+    group.add_argument("--camera", dest="camera_name", metavar="NAME", help="a camera of the scene, throughout (default: the scene's own)")
+
+
+def refuse_scene_options(args: argparse.Namespace) -> None:
+    """UsageError where there is no scene to choose one of."""
+    for name, option in {"scene_name": "--scene", "camera_name": "--camera"}.items():
+        if getattr(args, name, None):
+            raise UsageError(f"{option} is for a .blend file.", "Leave it away: what is given here is drawn already.")
+
+
+def add_resume_option(command: argparse.ArgumentParser) -> None:
+    """What lets a farm run the same command line again."""
+    command.add_argument(
+        "--resume", action="store_true", help="go on with what the same command has begun in -o; what is half-made there is made anew"
+    )
+
+
 def add_write_options(command: argparse.ArgumentParser) -> None:
     """What a capture writes for other tools."""
     group = command.add_argument_group("also write")

@@ -47,6 +47,13 @@ class Reporter:
     def event(self, name: str, **fields) -> None:
         """A detail that only programs read; people do not see it."""
 
+    def saved(self, file: Path) -> None:
+        """A picture or video stands under its final name. The line is Blender's own, which render farms look for."""
+        if self._line_open:  # the bar goes on below it
+            self._write(self.err, f"\r{'':<{LINE_WIDTH}}\r", end="")
+            self._line_open = False
+        self._write(self.out, f"Saved: '{file.absolute()}'")
+
     def result(self, text: str, **fields) -> None:
         """What the command made: ``text`` for people, ``fields`` for programs."""
         self._close_line()
@@ -91,6 +98,9 @@ class JsonReporter(Reporter):
 
     def event(self, name: str, **fields) -> None:
         self._write(self.out, json.dumps({"event": name, **fields}, default=str))
+
+    def saved(self, file: Path) -> None:
+        self.event("saved", file=file.absolute())
 
     def result(self, text: str, **fields) -> None:
         self.event("result", **fields)

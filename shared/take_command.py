@@ -19,6 +19,7 @@ from .interrupt import cancelled_by_signal
 from .preparation import prepare
 from .report import Reporter
 from .request import GenerationRequest, check
+from .resuming import begun_take
 from .take import Images, Take
 
 GENERATION_FIELDS = {"engine", "prompt", "negative_prompt", "seed", "repaint", *options.MODEL_FIELDS}
@@ -28,8 +29,9 @@ SECONDS_BETWEEN_LOOKS = 0.05
 
 def generate_take(args: argparse.Namespace, reporter: Reporter, images: Images) -> int:
     """Generate a prepared take, go on with an interrupted one, or make a new one with -o; the exit code."""
+    options.refuse_scene_options(args)
     take = Take.open(args.target, images)
-    take = _copied(take, args) if args.output else _changed(take, args)
+    take = _begun_or_copied(take, args) if args.output else _changed(take, args)
     if getattr(args, "repaint", None):
         run_generation(take, reporter, _inputs_of_repaint(take))
     elif take.record.state == "done" and not take.missing_frames():
@@ -90,6 +92,7 @@ def run_generation(
                 _tell(prepare(take, peer, inputs, request=request, **cancel), take, reporter)
             if not only_tracking:
                 _tell(generate(take, peer, **cancel), take, reporter)
+                reporter.saved(take.video)
 
 
 def _tell(events: Iterator[messages.Message | None], take: Take, reporter: Reporter) -> None:
@@ -98,6 +101,7 @@ def _tell(events: Iterator[messages.Message | None], take: Take, reporter: Repor
             reporter.progress(event.phase, event.step, event.total, event.eta)
         elif isinstance(event, messages.Frame):
             reporter.event("frame", index=event.index, file=take.frame_file(event.index))
+            reporter.saved(take.frame_file(event.index))
 
 
 @contextmanager
@@ -159,9 +163,20 @@ def _changed(take: Take, args: argparse.Namespace) -> Take:
     return take
 
 
+def _begun_or_copied(source: Take, args: argparse.Namespace) -> Take:
+    """With --resume the take that an earlier run of the same command has begun, else a copy of the other."""
+    if not args.resume:
+        return _copied(source, args)
+    return begun_take(args.output, _request_of_copy(source, args), source.images) or _copied(source, args)
+
+
+def _request_of_copy(source: Take, args: argparse.Namespace) -> GenerationRequest:
+    return msgspec.structs.replace(_changed_request(source.record.request, args), write=())  # these stay where they are
+
+
 def _copied(source: Take, args: argparse.Namespace) -> Take:
     """A new take with the tracking, signals and first frame of another, and the options that were given."""
-    request = msgspec.structs.replace(_changed_request(source.record.request, args), write=())  # these stay where they are
+    request = _request_of_copy(source, args)
     signals = source.read_signals()
     take = Take.create(args.output, request, source.images, source.record.scene)
     for index, frame in enumerate(signals["tracking"]):

@@ -17,6 +17,7 @@ from ..tracking_input import take_from_tracking
 def run(args: argparse.Namespace, reporter: Reporter) -> int:
     if not args.tracking:
         return generate_take(args, reporter, ImageioImages())
+    options.refuse_scene_options(args)
     take = _from_tracking(args)
     run_generation(take, reporter)
     tell_result(take, reporter)
@@ -26,6 +27,8 @@ def run(args: argparse.Namespace, reporter: Reporter) -> int:
 def _from_tracking(args: argparse.Namespace) -> Take:
     if args.target:
         raise UsageError(f"Both {args.target} and --tracking are given.", "Give one of them.")
+    if args.resume:
+        raise UsageError("--resume is for a scene or a take.", "Leave it away; das generate TAKE goes on with a take that was begun.")
     if args.first_frame is None:
         raise UsageError("--tracking needs the first frame too.", "Give it with --first-frame IMAGE.")
     if any((args.frames, args.size, args.count, args.fit, args.hidden, args.percentiles, args.background)):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+from collections.abc import Mapping
 from pathlib import Path
 
 import bpy
@@ -11,11 +13,13 @@ from ...shared import options
 from ...shared.errors import SceneError, UsageError
 from ...shared.interrupt import cancelled_by_signal, interrupt_postponed
 from ...shared.report import Reporter
-from ...shared.request import GenerationRequest, Task
+from ...shared.request import GenerationRequest, Task, check
+from ...shared.resuming import begun_take
 from ...shared.take import Take, new_take_folder
-from ...shared.take_command import tell_prepared, tell_result
+from ...shared.take_command import run_generation, tell_prepared, tell_result
 from .. import properties
 from ..footage import in_own_frames
+from ..images import BlenderImages
 from ..take_jobs import Purpose
 from ..task_jobs import job_of
 
@@ -26,10 +30,14 @@ def open_scene(args: argparse.Namespace, file: Path | None, *, with_screens: boo
     ``with_screens`` where the file is saved again: it would lose its workspaces otherwise.
     """
     _register_settings()
-    if file is None:
-        if not bpy.data.filepath:
-            raise SceneError("No .blend file is open.", "Check the path of the file, or save the scene first.")
-        return bpy.context.scene
+    if file is None and not bpy.data.filepath:
+        raise SceneError("No .blend file is open.", "Check the path of the file, or save the scene first.")
+    if file is not None:
+        _open(args, file, with_screens)
+    return _chosen_scene(getattr(args, "scene_name", None), getattr(args, "camera_name", None))
+
+
+def _open(args: argparse.Namespace, file: Path, with_screens: bool) -> None:
     if not file.is_file():
         what = f"{file} is a folder" if file.is_dir() else f"There is no file {file}"
         raise UsageError(f"{what}.", "Check the path of the .blend file.")
@@ -39,7 +47,29 @@ def open_scene(args: argparse.Namespace, file: Path | None, *, with_screens: boo
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].removeprefix("Error: ").rstrip(".")
         raise SceneError(f"{file} cannot be opened: {reason}.", "Give a .blend file that this Blender can read.") from None
-    return bpy.context.scene
+
+
+def _chosen_scene(scene_name: str | None, camera_name: str | None) -> bpy.types.Scene:
+    """The active scene or the named one, seen by its own camera or by the named one. The file itself stays as it is."""
+    scene = bpy.context.scene
+    if scene_name:
+        scene = _named("scene", scene_name, bpy.data.scenes)
+        if bpy.context.window:
+            bpy.context.window.scene = scene
+    if camera_name:
+        cameras = {thing.name: thing for thing in scene.objects if thing.type == "CAMERA"}
+        scene.camera = _named("camera", camera_name, cameras)
+        for marker in scene.timeline_markers:
+            marker.camera = None
+    return scene
+
+
+def _named(what: str, name: str, things: Mapping):
+    if name in things.keys():
+        return things[name]
+    near = difflib.get_close_matches(name, things.keys(), 1)
+    meant = f"Did you mean {near[0]}? " if near else ""
+    raise SceneError(f"The file has no {what} {name}.", f"{meant}It has {', '.join(sorted(things.keys())) or 'none'}.")
 
 
 def request_from(args: argparse.Namespace, scene: bpy.types.Scene, task: Task | None = None) -> GenerationRequest:
@@ -67,9 +97,32 @@ def run_job(args: argparse.Namespace, reporter: Reporter, file: Path | None, pur
     """The take of a command's job, run to its end; the first Ctrl-C cancels it."""
     scene = open_scene(args, file)
     request = request_from(args, scene, task)
-    job = job_of(scene, request, output_folder(args), purpose, tell=lambda step: reporter.progress(*step), patience=0.2)
+    if begun := _begun(args, request):
+        return _go_on(begun, reporter, purpose)
+    tell = {"tell": lambda step: reporter.progress(*step), "saved": reporter.saved}
+    job = job_of(scene, request, output_folder(args), purpose, patience=0.2, **tell)
     with cancelled_by_signal(job.cancel):
-        return job.run()
+        take = job.run()
+    if purpose == "generate":
+        reporter.saved(take.video)
+    return take
+
+
+def _begun(args: argparse.Namespace, request: GenerationRequest) -> Take | None:
+    """With --resume the take that an earlier run of the same command has prepared."""
+    if not getattr(args, "resume", False):
+        return None
+    if args.output is None:
+        raise UsageError("--resume needs a folder to go on in.", "Give it with -o.")
+    return begun_take(args.output, check(request), BlenderImages())
+
+
+def _go_on(take: Take, reporter: Reporter, purpose: Purpose) -> Take:
+    if purpose == "generate" and (take.record.state != "done" or take.missing_frames()):
+        run_generation(take, reporter)
+    else:
+        reporter.note("This take is complete.")
+    return take
 
 
 def run_task(args: argparse.Namespace, reporter: Reporter, task: Task) -> int:
