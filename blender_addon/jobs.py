@@ -1,6 +1,6 @@
 """Mesh to video: from the scene's own animation to a take, and from there to its video, a step at a time.
 
-The only place that knows the whole order. All of it runs on the main thread.
+All of it runs on the main thread.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from ..shared.camera import camera_path
 from ..shared.points import query_points
 from ..shared.stacks import Stack
-from ..shared.take import SIGNAL_NAMES, content_hash
+from ..shared.take import SIGNAL_NAMES, ContentHash
 from ..shared.timeline import sample_frames, video_fps
 from .capture.draw import choose_drawer
 from .capture.export import Exports
@@ -24,8 +24,6 @@ from .capture.geometry import Capture, capture
 from .capture.signals import draw_signals
 from .images import BlenderImages
 from .take_jobs import TakeJob
-
-FRAMES_A_STEP = 8  # of signals.npz
 
 
 class Job(TakeJob):
@@ -84,13 +82,17 @@ class Job(TakeJob):
             self.take.note(why)
         strip = self._strip("tracking") if self.purpose == "preview" else None
         stacks: dict[str, Stack] = {}
+        hashing = ContentHash(np.uint8, (self.request.frames, self.request.height, self.request.width, 3))
         with closing(drawer), Exports(self.take, captured, self._video_fps()) as exports:
             for done, total in exports.begin():
                 self._report("points", done, total)
                 yield
                 self._check_stop()
             for index, frame in draw_signals(captured, self.request, drawer, self._teller("tracking"), self._stopped):
+                yield
                 self.take.stack(stacks, {name: getattr(frame, name) for name in ("tracking", *SIGNAL_NAMES)})
+                hashing.add(frame.tracking)
+                yield
                 self.take.write_tracking_frame(index, frame.tracking)
                 if strip:
                     strip.add(index)
@@ -99,7 +101,7 @@ class Job(TakeJob):
                     yield
                 self._check_stop()
             exports.finish()
-        self.take.record.hashes["tracking"] = content_hash(stacks["tracking"])
+        self.take.record.hashes["tracking"] = hashing.text
         self.take.record.timings["tracking"] = time.monotonic() - began
         return stacks
 
@@ -112,8 +114,7 @@ class Job(TakeJob):
         began = time.monotonic()
         for done, total in self.take.writing_signals(stacks):
             self._report("signals", done, total)
-            if done % FRAMES_A_STEP == 0:
-                yield
+            yield
             self._check_stop()
         self.take.record.timings["signals"] = time.monotonic() - began
 

@@ -50,14 +50,13 @@ class ResumeJob(TakeJob):
             return False
 
     def _read(self) -> Iterator[None]:
-        """The take's signals, a step each as far as they are pictures."""
-        tracking = []
-        for index in range(self.request.frames):
-            self._report("read", index, self.request.frames)
+        """The take's signals, a frame of one a step."""
+        signals: dict[str, np.ndarray] = {}
+        for done, total in self.take.reading_signals(signals):
+            self._report("read", done, total)
             yield
             self._check_stop()
-            tracking.append(self.take.read_picture(self.take.tracking_file(index)))
-        return self.take.read_signals(np.stack(tracking))
+        return signals
 
     def _strip(self, folder: str) -> GrowingStrip | None:
         strip = super()._strip(folder)

@@ -1,6 +1,6 @@
 """From a scene to a take, and from there to its video, a step at a time: what all tasks share.
 
-All of it runs on the main thread.
+The only place that knows the whole order. All of it runs on the main thread.
 """
 
 from __future__ import annotations

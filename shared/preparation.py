@@ -11,10 +11,10 @@ import numpy as np
 from . import messages
 from .camera import Camera, CameraPath, Intrinsics, camera_path
 from .client import Client
-from .errors import GenerationError
+from .errors import Cancelled, GenerationError
 from .generation import events_of, never, note_report, raise_bad_end, told_in
 from .request import GenerationRequest
-from .take import SIGNAL_NAMES, Take, content_hash
+from .take import SIGNAL_NAMES, ContentHash, Take
 from .task_signals import check_inputs
 from .timeline import sample_frames, video_fps
 
@@ -59,7 +59,10 @@ def _receive(take: Take, job: str, client: Client, patience: float, cancelled: C
                 note_report(take, event)
                 if missing := set(event.signals) - signals.keys():
                     raise GenerationError(f"The backend sent no {', '.join(sorted(missing))}.", "Run it again.")
-                yield from _write(take, signals)
+                for progress in _write(take, signals):
+                    if cancelled():
+                        raise Cancelled("The preparation was cancelled.")
+                    yield progress
                 return
             case messages.Message():
                 raise_bad_end(event)
@@ -68,14 +71,11 @@ def _receive(take: Take, job: str, client: Client, patience: float, cancelled: C
 
 def _write(take: Take, signals: Mapping[str, np.ndarray]) -> Iterator[messages.Progress]:
     """All that arrived, a picture a step; the first frame last, so that a take that has one has all."""
-    frames = signals.get("tracking", ())
-    for index, frame in enumerate(frames):
-        take.write_tracking_frame(index, frame)
-        yield messages.Progress(job=take.record.job, phase="tracking", step=index + 1, total=len(frames), eta=None)
-    if len(frames):
-        take.record.hashes["tracking"] = content_hash(frames)
+    if "tracking" in signals:
+        yield from _write_tracking(take, signals["tracking"])
     if any(name in signals for name in SIGNAL_NAMES):
-        take.write_signals(signals)
+        for done, total in take.writing_signals(signals):
+            yield _progress(take, "signals", done, total)
     if "K" in signals and "world_to_camera" in signals:
         take.write_camera_path(_path(take, signals))
     if "tracks" in signals:
@@ -84,6 +84,19 @@ def _write(take: Take, signals: Mapping[str, np.ndarray]) -> Iterator[messages.P
         take.write_candidate(number, picture)
     if "first_frame" in signals:
         take.write_first_frame(signals["first_frame"])
+
+
+def _write_tracking(take: Take, frames: np.ndarray) -> Iterator[messages.Progress]:
+    hashing = ContentHash(frames.dtype, frames.shape)
+    for index, frame in enumerate(frames):
+        take.write_tracking_frame(index, frame)
+        hashing.add(frame)
+        yield _progress(take, "tracking", index + 1, len(frames))
+    take.record.hashes["tracking"] = hashing.text
+
+
+def _progress(take: Take, phase: str, step: int, total: int) -> messages.Progress:
+    return messages.Progress(job=take.record.job, phase=phase, step=step, total=total, eta=None)
 
 
 def _path(take: Take, signals: Mapping[str, np.ndarray]) -> CameraPath:

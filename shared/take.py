@@ -20,7 +20,6 @@ import hashlib
 import itertools
 import re
 import uuid
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,6 +31,7 @@ import numpy as np
 from .camera import CameraPath, read_camera_path, write_camera_path
 from .errors import DasError, GenerationError, UsageError
 from .request import GenerationRequest
+from .signal_file import reading_arrays, writing_arrays
 from .stacks import Stack
 from .timeline import video_fps
 
@@ -149,18 +149,28 @@ class Take:
         """u8 [T,H,W,3]."""
         return np.stack([self.read_picture(self.tracking_file(index)) for index in range(self.record.request.frames)])
 
-    def read_signals(self, tracking: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """All that an engine may use (DESIGN's table): tracking, which is read if None, and first_frame always, the rest where
-        it is there."""
-        tracking = self.read_tracking() if tracking is None else tracking
-        signals = {"tracking": tracking, "first_frame": self.read_first_frame()}
+    def read_signals(self) -> dict[str, np.ndarray]:
+        """All that an engine may use (DESIGN's table): tracking and first_frame always, the rest where it is there."""
+        signals: dict[str, np.ndarray] = {}
+        for _ in self.reading_signals(signals):
+            pass
+        return signals
+
+    def reading_signals(self, signals: dict[str, np.ndarray]) -> Iterator[tuple[int, int]]:
+        """As :meth:`read_signals` into ``signals``, a frame of one signal at a time: how many are read, and of how many."""
+        request = self.record.request
+        tracking = signals["tracking"] = np.empty((request.frames, request.height, request.width, 3), np.uint8)
+        total = request.frames
+        for index in range(request.frames):
+            tracking[index] = self.read_picture(self.tracking_file(index))
+            yield index + 1, total
+        signals["first_frame"] = self.read_first_frame()
         if self.has_signals:
-            with np.load(self.folder / "signals.npz", allow_pickle=False) as stored:
-                signals.update({name: stored[name] for name in SIGNAL_NAMES if name in stored})
+            for done, count in reading_arrays(self.folder / "signals.npz", SIGNAL_NAMES, signals):
+                yield total + done, total + count
         if (self.folder / "camera.json").exists():
             path = self.read_camera_path()
             signals.update(K=path.K, world_to_camera=path.world_to_camera)
-        return signals
 
     def read_picture(self, file: Path) -> np.ndarray:
         """u8 [H,W,3] of a file of the take; UsageError where it has another size."""
@@ -226,25 +236,15 @@ class Take:
                 stacks[name].append(picture)
 
     def write_signals(self, signals: Mapping[str, np.ndarray | Stack]) -> None:
-        """signals.npz. All but rest shrinks to a tenth in a second; rest, noise to zlib, is stored as it is."""
+        """signals.npz (:mod:`signal_file`)."""
         for _ in self.writing_signals(signals):
             pass
 
     def writing_signals(self, signals: Mapping[str, np.ndarray | Stack]) -> Iterator[tuple[int, int]]:
         """As :meth:`write_signals`, a frame of one signal at a time: how many are written, and of how many."""
         chosen = {name: signals[name] for name in SIGNAL_NAMES if name in signals}
-        done, total = 0, sum(signal.shape[0] for signal in chosen.values())
-        # Not np.savez: on a full disk it leaves a ZipFile behind that prints a traceback when it is collected.
-        with self._whole(self.folder / "signals.npz") as partial, zipfile.ZipFile(partial, "w", compresslevel=1) as archive:
-            for name, signal in chosen.items():
-                archive.compression = zipfile.ZIP_STORED if name == "rest" else zipfile.ZIP_DEFLATED
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                    form = {"descr": signal.dtype.str, "fortran_order": False, "shape": signal.shape}
-                    np.lib.format.write_array_header_1_0(entry, form)
-                    for picture in signal:
-                        entry.write(np.ascontiguousarray(picture).data)
-                        done += 1
-                        yield done, total
+        with self._whole(self.folder / "signals.npz") as partial:
+            yield from writing_arrays(partial, chosen)
 
     def write_video(self) -> Path:
         """video.mp4 from the frames that are there, at the rate that keeps the range's duration."""
@@ -308,12 +308,26 @@ def make_empty_folder(folder: Path, what: str = "folder") -> None:
         raise UsageError(f"The folder {folder} is not empty.", "Choose a new folder with -o.")
 
 
+class ContentHash:
+    """sha256 of an array's bytes, shape and type, which grows by one ``array[i]`` after the other."""
+
+    def __init__(self, dtype: np.dtype, shape: tuple[int, ...]):
+        self._digest = hashlib.sha256(f"{np.dtype(dtype).str}{shape}".encode())
+
+    def add(self, part: np.ndarray) -> None:
+        self._digest.update(np.ascontiguousarray(part).data)
+
+    @property
+    def text(self) -> str:
+        return self._digest.hexdigest()
+
+
 def content_hash(array: np.ndarray | Stack) -> str:
-    """sha256 of an array's bytes, shape and type."""
-    digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    """:class:`ContentHash` of a whole array."""
+    growing = ContentHash(array.dtype, array.shape)
     for part in array:
-        digest.update(np.ascontiguousarray(part).data)
-    return digest.hexdigest()
+        growing.add(part)
+    return growing.text
 
 
 def failure_of(error: DasError, kind: str) -> Failure:
