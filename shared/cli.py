@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn, get_args
 
 from . import home
+from .batch_options import add_batch_command
 from .camera_files import FORMATS
 from .camera_motion import Order
+from .child import end_with_parent
 from .dataset_options import add_dataset_commands
 from .errors import Cancelled, DasError, UsageError
 from .home import Room
@@ -67,6 +69,7 @@ PLACES: dict[str, Place] = {
     "motion-transfer": Place(("backend",), "task"),
     "repaint": Place(("backend",), "repaint"),
     "encode": Place(("backend",), "encode"),
+    "batch": Place(("backend", "blender"), "batch"),
     "dataset": Place(("backend",), "dataset"),
     "dataset blender": Place(("blender",), "dataset"),
     "dataset clips": Place(("blender",), "dataset_clips"),
@@ -89,6 +92,7 @@ def main(argv: list[str] | None = None) -> int:
     reporter = (JsonReporter if "--json" in argv else Reporter)(sys.stdout, sys.stderr)
     # Blender leaves SIGINT to C code under --command, which loses the first Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    end_with_parent()
     try:
         return run(argv, reporter)
     except DasError as error:
@@ -269,6 +273,7 @@ def parser() -> Parser:
         return commands.add_parser(name, help=help, description=help, parents=[everywhere, *parents])
 
     _add_scene_commands(add, blender)
+    add_batch_command(add, blender)
     for command in add_task_commands(add, blender):
         add_generation_options(command)
     _add_backend_commands(add, blender, everywhere)
@@ -283,6 +288,7 @@ def _add_scene_commands(add, blender: argparse.ArgumentParser) -> None:
     add_write_options(track)
     add_repaint_options(track)
     add_generation_options(track)
+    track.add_argument("--check", action="store_true", help="das check first; what blocks the shot ends it")
 
     check = add("check", "Say whether a shot can work, before an hour of GPU is spent on it.", blender)
     _add_scene_file(check)

@@ -17,7 +17,7 @@ from ...shared.request import GenerationRequest, check
 from .. import properties
 from ..preflight import Check, Report
 from ..scene_checks import from_error
-from .scene_file import open_scene
+from .scene_file import open_scene, request_from
 
 MARKS = {"block": "BLOCKS ", "warning": "warning", "info": "note   "}
 
@@ -29,6 +29,17 @@ def run(args: argparse.Namespace, reporter: Reporter) -> int:
     report = _report(args, reporter, changes)
     _tell(report, reporter, args.strict)
     return SceneError.exit_code if blocks(report.findings, args.strict) else DONE
+
+
+def check_first(args: argparse.Namespace, reporter: Reporter) -> None:
+    """The findings of a shot that is about to be captured, told; SceneError with the first that blocks."""
+    job = Check(scene := open_scene(args, args.file), request_from(args, scene), tell=lambda step: reporter.progress(*step))
+    with cancelled_by_signal(job.cancel):
+        findings = job.run().findings
+    for finding in findings:
+        reporter.event("finding", **msgspec.to_builtins(finding))
+    if blocks(findings):
+        raise SceneError(findings[0].message, findings[0].fix)
 
 
 def _report(args: argparse.Namespace, reporter: Reporter, changes: dict) -> Report:
