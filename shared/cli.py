@@ -27,6 +27,7 @@ from .camera_motion import Order
 from .child import end_with_parent
 from .dataset_options import add_dataset_commands
 from .errors import Cancelled, DasError, UsageError
+from .farm.options import add_farm_command
 from .home import Room
 from .interrupt import interrupt_postponed
 from .options import add_capture_options, add_generation_options, add_resume_option, add_scene_options, add_write_options
@@ -79,6 +80,7 @@ PLACES: dict[str, Place] = {
 }
 
 
+    "farm": Place(("backend", "blender"), "farm"),
 class Parser(argparse.ArgumentParser):
     """argparse whose errors are ours."""
 
@@ -283,6 +285,8 @@ def parser() -> Parser:
 def _add_scene_commands(add, blender: argparse.ArgumentParser) -> None:
     track = add("track", "Draw the tracking video, first frame and camera path of a scene into a take.", blender)
     _add_scene_file(track)
+    add_farm_command(add, everywhere, Parser)
+    add_train_commands(add)
     track.add_argument("-o", dest="output", type=Path, metavar="TAKE", help="a new folder (default: beside the file)")
     add_capture_options(track)
     add_write_options(track)

@@ -1,0 +1,1 @@
+"""Render farms: Flamenco's job type, and jobs of Deadline's CommandLine plugin."""

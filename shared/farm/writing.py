@@ -1,0 +1,25 @@
+"""Files that a farm's programs read: whole under their names, and on the disk, before anything is said of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..errors import UsageError
+
+
+def write_durably(file: Path, content: bytes) -> None:
+    """The file, its folder too where there is none; UsageError where it cannot be written."""
+    partial = file.with_name(file.name + ".partial")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(partial, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            partial.replace(file)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror}.", "Check the folder's permissions, or free some space.") from error
