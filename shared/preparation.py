@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 
@@ -17,6 +16,7 @@ from .request import GenerationRequest
 from .take import SIGNAL_NAMES, ContentHash, Take
 from .task_signals import check_inputs
 from .timeline import sample_frames, video_fps
+from .track_files import Tracks, encode_tracks
 
 
 def prepare(
@@ -79,7 +79,7 @@ def _write(take: Take, signals: Mapping[str, np.ndarray]) -> Iterator[messages.P
     if "K" in signals and "world_to_camera" in signals:
         take.write_camera_path(_path(take, signals))
     if "tracks" in signals:
-        take.write_file("tracks.npz", _encode_tracks(signals))
+        take.write_file("tracks.npz", encode_tracks(_tracks(signals)))
     for number, picture in enumerate(signals.get("candidates", ()), 1):
         take.write_candidate(number, picture)
     if "first_frame" in signals:
@@ -109,11 +109,5 @@ def _path(take: Take, signals: Mapping[str, np.ndarray]) -> CameraPath:
     return camera_path(cameras, sample_frames(request.start, request.end, request.frames), fps)
 
 
-def _encode_tracks(signals: Mapping[str, np.ndarray]) -> bytes:
-    """tracks.npz as docs/signals.md has it, as far as pictures alone tell."""
-    arrays = {"tracks": signals["tracks"], "visibility": signals["track_visible"]}
-    if "track_depth" in signals:
-        arrays["depth"] = signals["track_depth"]
-    content = io.BytesIO()
-    np.savez_compressed(content, **arrays)
-    return content.getvalue()
+def _tracks(signals: Mapping[str, np.ndarray]) -> Tracks:
+    return Tracks(xy=signals["tracks"], visible=signals["track_visible"], depth=signals.get("track_depth"))

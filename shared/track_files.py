@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from pathlib import Path
 
@@ -16,13 +17,18 @@ FORM = "Give an npz with tracks [T,N,2] in pixels and visibility [T,N], as das t
 class Tracks(msgspec.Struct, kw_only=True, frozen=True):
     """N points in T frames: ``xy`` f32 [T,N,2] in pixels (pixel i covers [i, i+1)), NaN where unknown; ``visible`` bool [T,N].
 
-    ``depth`` f32 [T,N] is camera z, ``objects`` u16 [N] are numbers of objects, ``fps`` frames a second, where known.
+    Where known: ``depth`` f32 [T,N] is camera z, ``objects`` u16 [N] are numbers of objects, ``queries`` f32 [N,3] are the
+    t, y, x at which the points were chosen, ``world`` f32 [T,N,3] positions, ``size`` the frames' width and height in pixels,
+    ``fps`` frames a second.
     """
 
     xy: np.ndarray
     visible: np.ndarray
     depth: np.ndarray | None = None
     objects: np.ndarray | None = None
+    queries: np.ndarray | None = None
+    world: np.ndarray | None = None
+    size: tuple[int, int] | None = None
     fps: float | None = None
 
 
@@ -67,18 +73,20 @@ def _without_batch(array: np.ndarray, axes: int) -> np.ndarray:
     return array[0] if array.ndim == axes + 1 and len(array) == 1 else array
 
 
-def write_tracks(file: Path, tracks: Tracks) -> None:
-    """The same arrays as `das track --write tracks` (docs/signals.md), of those that are known."""
-    x, y = np.asarray(tracks.xy[0], np.float32).T
+def encode_tracks(tracks: Tracks) -> bytes:
+    """A file of tracks (docs/signals.md), with all that is known of them."""
     arrays = {
         "tracks": tracks.xy,
         "visibility": tracks.visible,
-        "query_points": np.stack([np.zeros_like(x), y, x], axis=1),
+        "query_points": tracks.queries,
         "target_points": np.ascontiguousarray(tracks.xy.swapaxes(0, 1)),
         "occluded": np.ascontiguousarray(~tracks.visible.T),
+        "world": tracks.world,
         "depth": tracks.depth,
         "object": tracks.objects,
+        "size": None if tracks.size is None else np.array(tracks.size, np.int32),
         "fps": None if tracks.fps is None else np.float64(tracks.fps),
     }
-    with Path(file).open("wb") as opened:
-        np.savez_compressed(opened, **{name: array for name, array in arrays.items() if array is not None})
+    content = io.BytesIO()
+    np.savez_compressed(content, **{name: array for name, array in arrays.items() if array is not None})
+    return content.getvalue()

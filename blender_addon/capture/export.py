@@ -11,6 +11,7 @@ from ...shared import exr, flo, png
 from ...shared.points import is_grid, query_points
 from ...shared.request import GenerationRequest
 from ...shared.take import Take
+from ...shared.track_files import encode_tracks
 from .draw import Drawer, choose_drawer
 from .flow import forward_flow
 from .frames import GeometryFrame
@@ -67,8 +68,8 @@ class Exports:
             names = {number: name for number, name in enumerate(self._captured.object_names, start=1)}
             self._take.write_file("mattes/objects.json", json.dumps(names, indent=1, ensure_ascii=False).encode())
         if self._tracks:
-            content = self._tracks.encode(self._fps, (self._request.width, self._request.height))
-            self._take.write_file("tracks.npz", content)
+            found = self._tracks.found(self._fps, (self._request.width, self._request.height))
+            self._take.write_file("tracks.npz", encode_tracks(found))
 
     def _follow(self, index: int, seen: SignalFrame) -> Iterator[None]:
         """What needs the geometry: this frame's and, for flow, the next one's, which is read once."""

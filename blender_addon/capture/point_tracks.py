@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 
 import numpy as np
 
 from ...shared.camera import Camera, in_view, project
 from ...shared.errors import SceneError
+from ...shared.track_files import Tracks
 from .anchors import Anchors, anchor, in_camera, rays
 from .draw import Drawer
 from .frames import GeometryFrame
@@ -60,23 +60,18 @@ class PointTracks:
             asked = self.queries[chosen, 0] == index
             self.visibility[index, chosen] = asked | _seen(pixels, corners, depth, frame.camera)
 
-    def encode(self, fps: float, size: tuple[int, int]) -> bytes:
-        """tracks.npz, as docs/signals.md says."""
-        stream = io.BytesIO()
-        np.savez_compressed(
-            stream,
-            tracks=self.tracks,
-            visibility=self.visibility,
-            query_points=self.queries.astype(np.float32),
-            target_points=np.ascontiguousarray(self.tracks.swapaxes(0, 1)),
-            occluded=np.ascontiguousarray(~self.visibility.T),
-            world=self.world,
+    def found(self, fps: float, size: tuple[int, int]) -> Tracks:
+        """All that is known of them; ``size`` is the frames' width and height."""
+        return Tracks(
+            xy=self.tracks,
+            visible=self.visibility,
             depth=self.depth,
-            object=self.objects,
-            size=np.array(size, np.int32),
-            fps=np.float64(fps),
+            objects=self.objects,
+            queries=self.queries.astype(np.float32),
+            world=self.world,
+            size=size,
+            fps=fps,
         )
-        return stream.getvalue()
 
 
 def _seen(pixels: np.ndarray, corners: np.ndarray, depth: np.ndarray, camera: Camera) -> np.ndarray:

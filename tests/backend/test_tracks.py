@@ -8,7 +8,7 @@ cv2 = pytest.importorskip("cv2")
 
 from diffusion_as_shader.backend.vision.tracks import score, track  # noqa: E402
 from diffusion_as_shader.shared.errors import Cancelled, UsageError  # noqa: E402
-from diffusion_as_shader.shared.track_files import Tracks, read_tracks, write_tracks  # noqa: E402
+from diffusion_as_shader.shared.track_files import Tracks, encode_tracks, read_tracks  # noqa: E402
 
 SIZE = (160, 112)
 METHODS = ("dis", "lucas_kanade")
@@ -161,15 +161,16 @@ def test_the_score_counts_what_is_truly_visible():
 
 def test_tracks_come_back_from_their_file(tmp_path, crossing):
     _, truth = crossing
-    written = msgspec.structs.replace(truth, depth=np.ones(truth.visible.shape, np.float32), fps=24.0)
-    write_tracks(tmp_path / "a.npz", written)
+    queries = np.insert(truth.xy[0, :, ::-1], 0, 0, axis=1)
+    written = msgspec.structs.replace(truth, depth=np.ones(truth.visible.shape, np.float32), queries=queries, fps=24.0)
+    (tmp_path / "a.npz").write_bytes(encode_tracks(written))
     back = read_tracks(tmp_path / "a.npz")
     for name in ("xy", "visible", "depth", "objects"):
         assert (getattr(back, name) == getattr(written, name)).all(), name
     assert back.fps == 24
     stored = np.load(tmp_path / "a.npz")
     assert (stored["target_points"] == truth.xy.swapaxes(0, 1)).all() and (stored["occluded"] == ~truth.visible.T).all()
-    assert (stored["query_points"][:, ::-1][:, :2] == truth.xy[0]).all()
+    assert (stored["query_points"] == queries).all() and "world" not in stored
 
 
 def test_other_tools_tracks_are_read(tmp_path):

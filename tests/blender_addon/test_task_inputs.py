@@ -21,7 +21,7 @@ from diffusion_as_shader.shared.camera_motion import motion
 from diffusion_as_shader.shared.errors import DasError, SceneError, UsageError
 from diffusion_as_shader.shared.request import CameraControl, DepthSettings, FirstFrame, MotionTransfer, ObjectManipulation
 from diffusion_as_shader.shared.task_signals import check_inputs
-from diffusion_as_shader.shared.track_files import Tracks, write_tracks
+from diffusion_as_shader.shared.track_files import Tracks, encode_tracks
 
 from .scenes import REQUEST, moving_cube
 from .snapshot import snapshot
@@ -229,12 +229,12 @@ def test_tracks_from_a_file_go_through_the_videos_window(scene, tmp_path, frames
     for number in range(2, 13):
         strip.elements.append(f"{number:04d}.png")
     xy = np.stack([np.arange(frames) + 20.0, np.full(frames, 16.0)], axis=-1)[:, None].astype(np.float32)
-    write_tracks(tmp_path / "tracks.npz", Tracks(xy=xy, visible=np.ones((frames, 1), bool)))
+    (tmp_path / "tracks.npz").write_bytes(encode_tracks(Tracks(xy=xy, visible=np.ones((frames, 1), bool))))
     transfer = MotionTransfer(tracker="file", tracks=str(tmp_path / "tracks.npz"))
     request = msgspec.structs.replace(REQUEST, task="motion_transfer", source="strip:clip", transfer=transfer)
     inputs = collected(scene, request)
     taken = xy[:, 0, 0][[0, 1, 3, 4, 5, 7, 8, 10, 11] if frames == 12 else slice(None)]
     assert np.allclose(inputs["tracks"][:, 0], np.stack([48 + 2 * (taken - 32), np.full(9, 32)], axis=-1)) and inputs["track_visible"].all()
-    write_tracks(tmp_path / "tracks.npz", Tracks(xy=xy[:5], visible=np.ones((5, 1), bool)))
+    (tmp_path / "tracks.npz").write_bytes(encode_tracks(Tracks(xy=xy[:5], visible=np.ones((5, 1), bool))))
     with pytest.raises(UsageError, match="have 5 frames, the video has 12"):
         collected(scene, request)
