@@ -51,7 +51,7 @@ class ClipRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     seed: int | None = None
     sources: list[Source] = []
     hashes: dict[str, str] = {}  # sha256 of video and tracking
-    settings: dict[str, str | float | list[float]] = {}
+    settings: dict[str, str | float] = {}
 
 
 class Clip(msgspec.Struct, kw_only=True, frozen=True):

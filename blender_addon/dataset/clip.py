@@ -17,6 +17,7 @@ from ...shared.errors import Cancelled, SceneError
 from ...shared.points import query_points
 from ...shared.request import GenerationRequest
 from ...shared.timeline import sample_frames, video_fps
+from ...shared.track_files import encode_tracks
 from ..capture.draw import Drawer, choose_drawer
 from ..capture.first_frame import render_frames
 from ..capture.geometry import Capture, capture
@@ -81,7 +82,7 @@ def _draw(scene, request, files: ClipFiles, root: Path, folder: Path, progress, 
                 )
             pictures.append(_write(folder, index, frame.tracking))
             tracks.add(index, captured.frames[index], frame.depth)
-        (root / files.tracks).write_bytes(tracks.encode(fps, (request.width, request.height)))
+        (root / files.tracks).write_bytes(encode_tracks(tracks.found(fps, (request.width, request.height))))
     return pictures
 
 

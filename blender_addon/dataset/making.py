@@ -10,11 +10,10 @@ from pathlib import Path
 
 from ...shared.dataset import ClipRecord, Source
 from ...shared.errors import Cancelled
-from ...shared.request import GenerationRequest
 from ...shared.timeline import video_fps
 from .clip import ClipFiles, make_clip
-from .recipe import Ingredients, Recipe, clip_name
-from .scenes import Stage, set_stage
+from .recipe import Recipe, clip_name
+from .scenes import set_stage
 from .sidecars import read_sidecar
 
 STAGING = "making"
@@ -43,13 +42,12 @@ class Maker:
         folder.mkdir(parents=True)
         self._progress("scene", 0, 1)
         ingredients = self.recipe.ingredients(number)
-        stage = set_stage(self.recipe, ingredients, self.recipe.random(number))
-        request = request_of(self.recipe, stage)
-        files = ClipFiles(clip_name(number))
+        stage = set_stage(self.recipe, ingredients, number)
+        request, files = stage.request, ClipFiles(clip_name(number))
         hashes = make_clip(stage.scene, request, files, folder, self._progress, self._cancelled)
         return ClipRecord(
             name=clip_name(number),
-            prompt=self.recipe.prompt.format_map(stage.words),
+            prompt=" ".join(self.recipe.prompt.format_map(stage.words).split()),
             **files.relative(),
             frames=request.frames,
             width=request.width,
@@ -58,27 +56,12 @@ class Maker:
             seed=self.recipe.seed,
             sources=[source_of(file, self.recipe.licence) for file in ingredients.files],
             hashes=hashes,
-            settings={"start": request.start, "end": request.end, **stage.settings},
+            settings=stage.settings,
         )
 
 
 def staging_folder(root: Path, number: int) -> Path:
     return root / STAGING / clip_name(number)
-
-
-def request_of(recipe: Recipe, stage: Stage) -> GenerationRequest:
-    """What is captured and rendered of a stage."""
-    return GenerationRequest(
-        width=recipe.width,
-        height=recipe.height,
-        frames=recipe.frames,
-        start=stage.start,
-        end=stage.end,
-        scene_fps=stage.scene.render.fps / stage.scene.render.fps_base,
-        fit=recipe.fit,
-        first_frame=recipe.render,
-        points=recipe.points,
-    )
 
 
 def source_of(file: Path, licence: str) -> Source:

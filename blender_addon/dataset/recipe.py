@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import string
+import zlib
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -70,9 +71,9 @@ class Recipe(msgspec.Struct, kw_only=True, omit_defaults=True):
         turn, place = divmod(index, len(combinations))
         return combinations[np.random.default_rng([self.seed, turn]).permutation(len(combinations))[place]]
 
-    def random(self, index: int) -> np.random.Generator:
-        """The randomness of clip ``index``, its own whatever is made before it or beside it."""
-        return np.random.default_rng([self.seed, index, 1])
+    def random(self, index: int, aspect: str) -> np.random.Generator:
+        """The randomness of one aspect of clip ``index``, the same whatever else is drawn, made before it or beside it."""
+        return np.random.default_rng([self.seed, index, zlib.crc32(aspect.encode())])
 
 
 def clip_name(index: int) -> str:
