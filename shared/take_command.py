@@ -21,6 +21,7 @@ from .report import Reporter
 from .request import GenerationRequest, check
 from .resuming import begun_take
 from .take import Images, Take
+from .take_copy import copy_take
 
 GENERATION_FIELDS = {"engine", "prompt", "negative_prompt", "seed", "repaint", *options.MODEL_FIELDS}
 PATIENCE = 0.2  # seconds that one look for events may wait
@@ -177,16 +178,7 @@ def _request_of_copy(source: Take, args: argparse.Namespace) -> GenerationReques
 def _copied(source: Take, args: argparse.Namespace) -> Take:
     """A new take with the tracking, signals and first frame of another, and the options that were given."""
     request = _request_of_copy(source, args)
-    signals = source.read_signals()
-    take = Take.create(args.output, request, source.images, source.record.scene)
-    for index, frame in enumerate(signals["tracking"]):
-        take.write_tracking_frame(index, frame)
-    take.write_first_frame(signals["first_frame"])
-    if source.has_signals:
-        take.write_signals(signals)
-    if (source.folder / "camera.json").exists():
-        take.write_camera_path(source.read_camera_path())
-    take.note(f"Tracking video of {source.folder.resolve()}.")
+    take = copy_take(source, args.output, request)
     if args.first_frame:
         _replace_first_frame(take, Path(request.first_frame.path))
     return take
