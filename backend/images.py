@@ -36,8 +36,11 @@ class ImageioImages:
         """H.264 (yuv420p, sides made even by repeating the last row or column) of image files; whole or not at all."""
         if not frames:
             raise UsageError(f"{file} would have no frames.", "Generate some first.")
-        pictures = (_even(self.read(frame)) for frame in frames)
-        _encode(Path(file), pictures, fps, "mp4", "libx264", "yuv420p", {"crf": "16"}, {"movflags": "+faststart"})
+        self.write_h264(file, (self.read(frame) for frame in frames), fps)
+
+    def write_h264(self, file: Path, frames: Iterable[np.ndarray], fps: float) -> None:
+        """The same of u8 [H,W,3] frames."""
+        _encode(Path(file), map(_even, frames), fps, "mp4", "libx264", "yuv420p", {"crf": "16"}, {"movflags": "+faststart"})
 
     def write_lossless(self, file: Path, frames: Iterable[np.ndarray], fps: float) -> None:
         """FFV1 in Matroska, pixel format bgr0: u8 [H,W,3] frames come back exactly. Whole or not at all."""

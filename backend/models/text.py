@@ -49,10 +49,12 @@ def embed(encoder, ids: torch.Tensor) -> torch.Tensor:
 
 
 class EmbeddingCache:
-    """Embeddings on the disk, each under the hash of its prompt, encoder, type and length. Any file may be deleted."""
+    """Embeddings on the disk, each under the hash of its prompt, encoder, type and length; the ``kept`` used last, or all for
+    None. Any file may be deleted."""
 
-    def __init__(self, folder: Path, encoder: str, dtype: torch.dtype):
+    def __init__(self, folder: Path, encoder: str, dtype: torch.dtype, kept: int | None = KEPT):
         self._folder = folder
+        self._kept = kept
         self._of = [encoder, str(dtype)]
 
     def find(self, text: str, length: int) -> torch.Tensor | None:
@@ -78,7 +80,8 @@ class EmbeddingCache:
             partial.replace(file)
         finally:
             partial.unlink(missing_ok=True)
-        for old in sorted(self._folder.glob("*.safetensors"), key=lambda one: one.stat().st_mtime)[:-KEPT]:
+        files = sorted(self._folder.glob("*.safetensors"), key=lambda one: one.stat().st_mtime) if self._kept else []
+        for old in files[: -(self._kept or 1)]:
             old.unlink(missing_ok=True)
 
     def _file(self, text: str, length: int) -> Path:

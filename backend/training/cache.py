@@ -1,0 +1,100 @@
+"""Latents and texts on the disk, made once: training then reads them instead of decoding and encoding.
+
+A file's name is the hash of all that its content depends on: the clip's two videos, the VAE's weights, the size and the
+type. Any file may be deleted. The noise of the first frame is drawn anew at each step, so its pixels are kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ...shared.errors import Cancelled, GenerationError, UsageError
+from ..models import text
+from ..models.checkpoint import Checkpoint
+from ..models.weights import HashCache
+from .data import Latents, Source, encode, read_pictures
+
+Progress = Callable[[int, int], None]
+
+
+class LatentCache:
+    """The latents of clips under one VAE, in one type."""
+
+    def __init__(self, folder: Path, vae: str, dtype: torch.dtype, tiled: bool = False):
+        self.folder = folder
+        self._of = [vae, str(dtype), tiled]
+        self._hashes = HashCache(folder / "hashes.json")
+
+    def file(self, source: Source) -> Path:
+        """Where a clip's latents are, or will be."""
+        key = [self._hashes.hash(source.clip.video), self._hashes.hash(source.clip.tracking), list(source.size), *self._of]
+        return self.folder / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()}.safetensors"
+
+    def load(self, source: Source) -> Latents:
+        """UsageError where it is not there or damaged."""
+        try:
+            return Latents(**load_file(self.file(source)))
+        except (OSError, SafetensorError, TypeError) as error:
+            raise UsageError(f"The latents of {source.clip.video} cannot be read: {error}.", "Start again with --resume: what is missing is made.") from error
+
+    def build(self, found: list[Source], load_vae: Callable[[], torch.nn.Module], progress: Progress, cancelled: Callable[[], bool]) -> int:
+        """Make what is missing; how many that were. The VAE is loaded only where it is needed. Cancelled between clips."""
+        missing = [source for source in found if not _is_whole(self.file(source))]
+        if not missing:
+            return 0
+        vae = load_vae()
+        for index, source in enumerate(missing):
+            if cancelled():
+                raise Cancelled("The latents were not finished.")
+            self._keep(source, encode(vae, read_pictures(source), tiled=self._of[2]))
+            progress(index + 1, len(missing))
+        return len(missing)
+
+    def _keep(self, source: Source, made: Latents) -> None:
+        file = self.file(source)
+        partial = file.with_suffix(".partial")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            save_file({name: tensor.cpu().contiguous() for name, tensor in made._asdict().items()}, partial)
+            partial.replace(file)
+        except OSError as error:
+            raise GenerationError(f"Latents cannot be written into {self.folder}: {error.strerror or error}.", "Free some space, or set cache_folder.") from error
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _is_whole(file: Path) -> bool:
+    """There, and as long as its header says; others are made again."""
+    try:
+        load_file(file)
+    except (OSError, SafetensorError):
+        return False
+    return True
+
+
+class Texts:
+    """Embeddings of prompts [L,D], each encoded once, from the disk when it is needed."""
+
+    def __init__(self, checkpoint: Checkpoint, folder: Path, dtype: torch.dtype):
+        self._length = checkpoint.text_length
+        self._cache = text.EmbeddingCache(folder, checkpoint.hash("text_encoder"), dtype, kept=None)
+
+    def build(self, prompts: list[str], checkpoint: Checkpoint, load_encoder: Callable[[], torch.nn.Module]) -> None:
+        """UsageError where a prompt is too long for the model."""
+        tokenizer = checkpoint.tokenizer()
+        for prompt in prompts:
+            text.tokens(tokenizer, prompt, self._length, f"prompt '{prompt[:40]}'")
+        text.embeddings(prompts, self._length, tokenizer, self._cache, load_encoder)
+
+    def of(self, prompt: str) -> torch.Tensor:
+        found = self._cache.find(prompt, self._length)
+        if found is None:
+            raise UsageError(f"The text of '{prompt[:40]}' is not in the cache any more.", "Start again with --resume: it is made again.")
+        return found[0]

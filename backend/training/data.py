@@ -1,0 +1,161 @@
+"""A dataset's clips as the model takes them: decoded, brought to their bucket, encoded by the VAE.
+
+Pictures go into the VAE in -1..1, video and tracking alike, as the published model was trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch.utils.data import DataLoader, Dataset
+
+from ...shared.dataset import Clip
+from ...shared.errors import UsageError
+from ..models import decode, latents
+from ..vision.footage import Movie
+from ..vision.window import Look, Window
+from .config import check_size, parse_bucket
+
+Size = tuple[int, int, int]  # width, height, frames
+ASPECT_TOLERANCE = 0.01
+
+
+class Source(NamedTuple):
+    """A clip and the size that it is trained at."""
+
+    clip: Clip
+    size: Size
+
+
+class Pictures(NamedTuple):
+    """A clip's frames and its tracking video's, both u8 [T,H,W,3]."""
+
+    video: np.ndarray
+    tracking: np.ndarray
+
+
+class Latents(NamedTuple):
+    """Moments of the posteriors, unscaled: of the video and of the tracking video [2C,F,h,w], of the tracking's first frame
+    [2C,1,h,w]; and the first frame itself, u8 [H,W,3], which gets its noise as pixels at each step."""
+
+    video: torch.Tensor
+    tracking: torch.Tensor
+    begin: torch.Tensor
+    picture: torch.Tensor
+
+
+class Sample(NamedTuple):
+    """What one clip brings to one place of one step; ``text`` [L,D]."""
+
+    step: int
+    place: int
+    name: str
+    clip: Latents | Pictures
+    text: torch.Tensor
+
+
+def sources(clips: list[Clip], buckets: tuple[str, ...]) -> list[Source]:
+    """Each clip with its size: its own, or the first bucket of its aspect that it is long enough for.
+
+    UsageError where a clip cannot be read, has a size the model cannot make, or fits no bucket.
+    """
+    return [Source(clip, _bucket(clip, [parse_bucket(text) for text in buckets])) for clip in clips]
+
+
+def by_size(found: list[Source]) -> list[list[int]]:
+    """The numbers of the clips of each size."""
+    groups: dict[Size, list[int]] = {}
+    for index, source in enumerate(found):
+        groups.setdefault(source.size, []).append(index)
+    return list(groups.values())
+
+
+def _bucket(clip: Clip, buckets: list[Size]) -> Size:
+    own = probe(clip.video)
+    if not buckets:
+        check_size(*own, str(clip.video))
+        return own
+    for size in buckets:
+        if abs(own[0] / own[1] * size[1] / size[0] - 1) <= ASPECT_TOLERANCE and size[2] <= own[2]:
+            return size
+    raise UsageError(
+        f"{clip.video} is {own[0]}x{own[1]} with {own[2]} frames, which fits none of the buckets.",
+        f"Add a bucket of its shape, or take the clip (line {clip.line}) out of the lists.",
+    )
+
+
+def probe(file: Path) -> Size:
+    """Width, height and frames of a video. UsageError where it cannot be read."""
+    movie = Movie(file)
+    movie.close()
+    return (*movie.size, movie.count)
+
+
+def read_pictures(source: Source) -> Pictures:
+    """The clip's first frames at its size. Colours of the tracking are never mixed: the nearest pixel's is taken."""
+    return Pictures(_read(source.clip.video, source.size, "colour"), _read(source.clip.tracking, source.size, "values"))
+
+
+def _read(file: Path, size: Size, look: Look) -> np.ndarray:
+    movie = Movie(file)
+    try:
+        if movie.count < size[2]:
+            raise UsageError(f"{file} has {movie.count} frames, and {size[2]} are needed.", "Take the clip out of the lists, or choose a shorter bucket.")
+        window = Window(movie.size, size[:2])
+        return np.stack([window.picture(frame, look, str(file)) for frame in movie.pictures(range(1, size[2] + 1))])
+    finally:
+        movie.close()
+
+
+@torch.no_grad()
+def encode(vae, pictures: Pictures, *, tiled: bool = False) -> Latents:
+    """The moments, on the VAE's device and in its type."""
+
+    def moments(frames: np.ndarray) -> torch.Tensor:
+        parts = decode.encode(vae, latents.to_pictures(frames, vae.device, vae.dtype), tiled=tiled)
+        return torch.cat(list(parts), dim=2)[0]
+
+    first = torch.from_numpy(pictures.video[0].copy())
+    return Latents(moments(pictures.video), moments(pictures.tracking), moments(pictures.tracking[:1]), first)
+
+
+def draw_from(moments: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+    """Unscaled latents [F,C,h,w], float32, from moments [2C,F,h,w]; drawn on the CPU, arrives where the moments are."""
+    mean, logvar = moments.float().chunk(2, dim=0)
+    noise = torch.randn(mean.shape, generator=random).to(mean.device)
+    return rearrange(mean + (0.5 * logvar.clamp(-30, 20)).exp() * noise, "c f h w -> f c h w")
+
+
+class Clips(Dataset):
+    """Samples by (step, place, clip number), for a DataLoader; decoded, or from a cache."""
+
+    def __init__(self, found: list[Source], cache, texts):
+        self.sources = found
+        self._cache = cache
+        self._texts = texts
+
+    def __getitem__(self, which: tuple[int, int, int]) -> Sample:
+        step, place, number = which
+        source = self.sources[number]
+        clip = self._cache.load(source) if self._cache else read_pictures(source)
+        return Sample(step, place, source.clip.name, clip, self._texts.of(source.clip.prompt))
+
+
+def loader(clips: Clips, batches: Iterator[list[tuple[int, int, int]]], workers: int) -> DataLoader:
+    """Lists of samples, read ahead by ``workers`` processes."""
+    return DataLoader(clips, batch_sampler=_Once(batches), num_workers=workers, collate_fn=list, persistent_workers=False)
+
+
+class _Once:
+    """A DataLoader's batch sampler of batches that come once."""
+
+    def __init__(self, batches: Iterator[list[tuple[int, int, int]]]):
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
+        return self._batches
