@@ -22,9 +22,9 @@ def main(argv: list[str]) -> int:
 
 
 def _worker() -> int:
-    from . import worker
+    from . import worker_socket
 
-    return worker.main()
+    return worker_socket.main()
 
 
 def _leased(argv: list[str]) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Callable
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -14,20 +13,20 @@ from .delivery import Deliveries, Send
 from .intake import check_submit
 from .limits import MAX_WAITING, MAX_WAITING_OF_ONE
 from .queue import Queue, Record, info
-from .running import Order, Running
+from .running import Running
 from .spool import JobFolder
-from .worker_process import WorkerProcess
+from .worker_line import Site
 
 
 class Jobs:
-    """All jobs. ``send`` speaks to a client, ``order`` to a worker.
+    """All jobs. ``send`` speaks to a client, ``site`` is where workers are.
 
     Methods that a client asks for return the reply, or raise a DasError that becomes its Refused.
     """
 
-    def __init__(self, queue: Queue, spool: Path, send: Send, order: Order, start_worker: Callable[[], WorkerProcess]):
+    def __init__(self, queue: Queue, spool: Path, send: Send, site: Site):
         self.deliveries = Deliveries(send, self._folder)
-        self.running = Running(queue, self._folder, self.deliveries, order, start_worker)
+        self.running = Running(queue, self._folder, self.deliveries, site)
         self._queue = queue
         self._spool = spool
         self._arriving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # jobs that are being spooled
@@ -48,11 +47,12 @@ class Jobs:
         """A DasError where a new job cannot be taken. The arrays' types and shapes suffice (:func:`wire.outline`)."""
         if self._queue.get(submit.job) is not None:
             return
-        if self.running.worker is None:
-            self.running.start_worker()
-        if not self.running.engines:
+        workers = self.running.workers
+        if not any(slot.worker for slot in workers.slots):
+            workers.start()
+        if not workers.engines:
             raise BackendError("The backend's worker does not start.", "See logs/backend.log in the DAS_HOME folder.")
-        check_submit(submit, self.running.engines)
+        check_submit(submit, workers.engines)
         for whose, most in ((None, MAX_WAITING), (owner, MAX_WAITING_OF_ONE)):
             if (count := len(self._queue.waiting(whose))) >= most:
                 raise BackendError(f"{count} jobs are waiting already.", "Wait for some to end, or cancel some.")

@@ -1,35 +1,27 @@
-"""The worker and the job that it runs: whose turn it is, how it goes on, and what becomes of it when a worker dies or hangs."""
+"""The jobs that run: whose turn it is and on which device, how they go on, and what becomes of one whose worker dies or hangs."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable
 
 import msgspec
 
 from ..shared import messages
 from ..shared.errors import BackendError
-from ..shared.messages import EngineInfo
 from .delivery import Deliveries
 from .queue import Queue, Record
 from .spool import JobFolder
-from .worker_process import WorkerProcess
+from .worker_line import Site, Slot, WorkerLine
+from .workers import Workers
 
 MAX_ATTEMPTS = 2
-SECONDS_TO_CANCEL = 5.0
-SECONDS_TO_PROGRESS = 600.0  # then a worker hangs; the variable DAS_HANG_SECONDS sets another bound
-SECONDS_TO_START = 60.0
-LOADING_TAKES = 3  # times as long
-LOADING_PHASES = ("start", "load")
-SECONDS_AWAY = 10.0  # between two looks: this machine slept, or the clock jumped
 ENDS_WORKER = ("driver",)  # kinds of failures after which the process can do nothing more
 
 log = logging.getLogger(__name__)
 
-Order = Callable[[bytes, messages.Message], Awaitable[None]]
 End = messages.Done | messages.Failed | messages.Cancelled
 
 
@@ -40,13 +32,14 @@ class Change(msgspec.Struct, frozen=True):
     state: messages.JobState
     end: End | None = None
     note: str = ""
+    again: bool = False  # as if it had not been begun
 
 
 class Running:
-    """Runs the queue's jobs one by one. ``order`` speaks to a worker.
+    """Runs the queue's jobs, one on each device of ``site``.
 
-    A job whose worker dies or hangs is tried once more, and then fails. A change of state that the disk does not take is tried
-    again at each :meth:`tick`, and nothing new is begun before it is written.
+    A job whose worker dies or hangs is tried once more, and then fails; one that lacks memory goes to a device that has more.
+    A change of state that the disk does not take is tried again at each :meth:`tick`, and nothing new is begun before it is written.
     """
 
     def __init__(
@@ -54,46 +47,32 @@ class Running:
         queue: Queue,
         folder_of: Callable[[str], JobFolder],
         deliveries: Deliveries,
-        order: Order,
-        start_worker: Callable[[], WorkerProcess],
+        site: Site,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self.engines: list[EngineInfo] = []
-        self.worker: WorkerProcess | None = None
-        self.known = asyncio.Event()  # the first worker is ready, or will never be
+        self.workers = Workers(site, self._lost, self._phase_of, clock)
         self.progress: dict[str, messages.Progress] = {}
         self._queue = queue
         self._folder_of = folder_of
         self._deliveries = deliveries
-        self._order = order
-        self._start = start_worker
         self._clock = clock
-        self._looked = clock()
-        self._hang_seconds = float(os.environ.get("DAS_HANG_SECONDS", SECONDS_TO_PROGRESS))
-        self._wanting_memory: list[bytes] = []  # clients that wait for the worker to give it back
+        self._wanting_memory: list[bytes] = []  # clients that wait for workers to give it back
+        self._too_small: dict[str, int] = {}  # bytes of a card's memory that were not enough for a job
         self._unwritten: list[Change] = []
-        self._failed_starts = 0
-        self._tasks: set[asyncio.Task] = set()
         self._stopping = False
 
-    # ---- the worker
-
-    def start_worker(self) -> None:
-        self.worker = self._start()
-        self.worker.heard = self._clock()
-        self._spawn(self._watch(self.worker))
+    # ---- the workers
 
     async def hear(self, name: bytes, message: messages.Message) -> None:
         """A worker's message; that of one which has been given up is not heeded."""
-        worker = self.worker
-        if worker is None or worker.name != name:
+        slot = self.workers.slot(name)
+        if slot is None:
             return
+        worker = slot.worker
         worker.heard = self._clock()
         match message:
             case messages.Ready():
-                self.engines, worker.ready, self._failed_starts = message.engines, True, 0
-                self.known.set()
-                log.info("worker %d is ready", message.pid)
+                self.workers.ready(slot, message)
                 await self.run_next()
             case messages.Progress():
                 self.progress[message.job] = message
@@ -104,69 +83,63 @@ class Running:
                 if delivery := self._deliveries.get(message.job):
                     await delivery.add([message.index])
             case messages.MemoryReleased():
+                worker.releasing = False
                 await self._memory_released()
             case messages.Done() | messages.Failed() | messages.Cancelled() if worker.job == message.job:
-                await self._ended(worker, message)
+                await self._ended(slot, message)
 
-    async def _ended(self, worker: WorkerProcess, end: End) -> None:
+    async def _ended(self, slot: Slot, end: End) -> None:
+        worker = slot.worker
         worker.job = worker.cancel_by = None
-        if isinstance(end, messages.Failed) and end.kind in ENDS_WORKER:
-            self._end_worker(worker, "can do nothing more")
-        await self.finish(end)
+        failed = isinstance(end, messages.Failed)
+        if failed and end.kind in ENDS_WORKER:
+            self.workers.end(worker, "can do nothing more")
+        if failed and end.kind == "out_of_memory" and self._has_more_memory(slot, end.job):
+            await self._settle(self._elsewhere(slot, end))
+        else:
+            await self.finish(end)
         await self.run_next()
 
+    def _has_more_memory(self, slot: Slot, job: str) -> bool:
+        """A job that lacked memory here may go to another device. That is known of those alone whose memory is."""
+        engine = self._queue.get(job).request.engine
+        return any(other.memory > slot.memory > 0 and other.serves(engine) for other in self.workers.slots)
+
+    def _elsewhere(self, slot: Slot, failed: messages.Failed) -> Change:
+        self._too_small[failed.job] = slot.memory
+        return Change(failed.job, "queued", note=f"On {slot.place}: {failed.message} The job goes to a card with more memory.", again=True)
+
     async def cancel(self, job: str) -> None:
-        """Ask the worker to stop the job that runs."""
-        worker = self.worker
-        if worker and worker.job == job and worker.cancel_by is None:
-            worker.cancel_by = self._clock() + SECONDS_TO_CANCEL
-            await self._order(worker.name, messages.Stop(job=job))
+        """Ask the worker to stop a job that runs."""
+        await self.workers.cancel(job)
 
     async def release_memory(self, client: bytes) -> messages.MemoryReleased | None:
-        """Let the worker give back what it keeps. None where the client is told once it has."""
-        if self.worker is None or not self.worker.ready:
-            return messages.MemoryReleased()
-        if self.worker.job:
-            return messages.MemoryReleased(released=False)
+        """Let workers give back what they keep. None where the client is told once they have."""
+        nobody_works = await self.workers.release_memory()
+        if not (nobody_works and self.workers.releasing):
+            return messages.MemoryReleased(released=nobody_works)
         self._wanting_memory.append(client)
-        await self._order(self.worker.name, messages.ReleaseMemory())
         return None
 
     async def _memory_released(self) -> None:
+        if self.workers.releasing:
+            return
         wanting, self._wanting_memory = self._wanting_memory, []
         for client in wanting:
             await self._deliveries.send(client, messages.MemoryReleased())
 
-    async def _watch(self, worker: WorkerProcess) -> None:
-        await self._gone(worker, await worker.ended())
-
-    async def _gone(self, worker: WorkerProcess, how: str) -> None:
-        """A worker is no more: its job is tried again or ends, and another worker takes its place."""
-        if self._stopping or worker is not self.worker:
-            return
-        how = worker.ending or f"ended {how}"
-        log.error("the worker %s %s", worker.pid, how)
-        self.worker = None
-        self.known.set()
+    async def _lost(self, slot: Slot, worker: WorkerLine, how: str) -> None:
+        """A worker is no more: its job is tried again or ends."""
         await self._memory_released()  # all that it had
         if worker.job:
             if delivery := self._deliveries.get(worker.job):  # of its last frames it may not have said that they are made
                 await delivery.add(self._folder_of(worker.job).frame_indices())
             await self._settle(self._after_loss(worker, how))
-        elif not worker.ready:
-            await self._did_not_start(how)
-        # Meanwhile another task may have started the next worker, or all may have been told to stop.
-        if self.worker is None and not self._stopping and (worker.ready or self._queue.next()):
-            self.start_worker()
-
-    async def _did_not_start(self, how: str) -> None:
-        """Every second start in a row that fails ends a job, so that it is not tried for ever."""
-        self._failed_starts += 1
-        waiting = self._queue.next()
-        if waiting and self._failed_starts % MAX_ATTEMPTS == 0:
+        elif not worker.ready and self.workers.does_not_start(slot) and (waiting := self._queue.next()):
             await self.finish(_not_started(waiting.id, how))
+        await self.run_next()
 
-    def _after_loss(self, worker: WorkerProcess, how: str) -> Change:
+    def _after_loss(self, worker: WorkerLine, how: str) -> Change:
         record = self._queue.get(worker.job)
         sentence = f"The worker process {how} in the middle of attempt {record.attempts}"
         if worker.cancel_by is not None:
@@ -178,47 +151,9 @@ class Running:
         failure = messages.Failed(job=record.id, kind=kind, message=f"{sentence}, the last.", fix=fix, action="resume_take")
         return Change(record.id, "failed", failure)
 
-    def _look_after(self, worker: WorkerProcess) -> None:
-        """End a worker that does not heed a cancel, or has made no progress for too long."""
-        now, before = self._clock(), self._looked
-        self._looked = now
-        if now - before > SECONDS_AWAY:
-            worker.heard += now - before
-        bound = self._bound(worker)
-        if worker.ending:
-            return
-        if worker.cancel_by is not None and now > worker.cancel_by:
-            self._end_worker(worker, "did not heed a cancel and was ended")
-        elif (worker.job or not worker.ready) and now - worker.heard > bound:
-            worker.hung = True
-            self._end_worker(worker, f"made no progress for {bound:.0f} s and was ended")
-
-    def _bound(self, worker: WorkerProcess) -> float:
-        """How long a worker may say nothing, in seconds."""
-        if not worker.ready:
-            return max(SECONDS_TO_START, LOADING_TAKES * self._hang_seconds)
-        progress = self.progress.get(worker.job)
-        loading = progress is None or progress.phase in LOADING_PHASES
-        return self._hang_seconds * (LOADING_TAKES if loading else 1)
-
-    def _end_worker(self, worker: WorkerProcess, why: str) -> None:
-        log.warning("worker %s %s", worker.pid, why)
-        worker.ending = why
-        self._spawn(self._stop(worker))
-
-    async def _stop(self, worker: WorkerProcess) -> None:
-        if not await worker.stop():  # it waits in the kernel, as with a broken driver: nobody else shall wait for it
-            await self._gone(worker, "")
-
-    def _spawn(self, work: Coroutine) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._spawned_ended)
-
-    def _spawned_ended(self, task: asyncio.Task) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception():
-            log.error("looking after a worker failed", exc_info=task.exception())
+    def _phase_of(self, job: str) -> str | None:
+        progress = self.progress.get(job)
+        return progress.phase if progress else None
 
     # ---- the jobs
 
@@ -236,26 +171,37 @@ class Running:
             self._queue.set_state(record.id, "failed", failure=failure)
 
     async def run_next(self) -> None:
-        """Give the worker the job whose turn it is, if it has none."""
-        if self._stopping or self._unwritten:
-            return
-        record = self._queue.next()
-        if record and self.worker is None:
-            self.start_worker()
-        elif record and self.worker.idle:
-            await self._begin(self.worker, record)
+        """Give idle workers the jobs whose turn it is."""
+        while not (self._stopping or self._unwritten) and (pair := self._next()):
+            if not await self._begin(*pair):
+                return
+        if not self._stopping and self._queue.next():
+            self.workers.start()
 
-    async def _begin(self, worker: WorkerProcess, record: Record) -> None:
+    def _next(self) -> tuple[Slot, Record] | None:
+        """The first job in its turn that a worker is there for, and its device."""
+        if not self.workers.is_idle():
+            return None
+        for record in map(self._queue.get, self._queue.waiting()):
+            if slot := choose_device(self.workers.slots, record, self._too_small.get(record.id, 0)):
+                return slot, record
+        return None
+
+    async def _begin(self, slot: Slot, record: Record) -> bool:
         try:
             self._queue.set_state(record.id, "running")
         except BackendError as error:  # the next tick tries again
             log.error("%s", error)
-            return
+            return False
+        worker = slot.worker
         worker.job, worker.heard = record.id, self._clock()
+        if record.work == "generate":
+            worker.loaded = record.request.engine
         folder = self._folder_of(record.id)
         have = self._what_is_made(record, folder)
         work = messages.Work(job=record.id, request=record.request, folder=str(folder.folder), work=record.work, have=have)
-        await self._order(worker.name, work)
+        await worker.order(work)
+        return True
 
     def _what_is_made(self, record: Record, folder: JobFolder) -> list[int]:
         """The frames of an attempt before, if the engine goes on from them; otherwise they are dropped."""
@@ -268,7 +214,7 @@ class Running:
 
     def resumes(self, record: Record) -> bool:
         """Whether a job's next attempt leaves out what was made by an earlier one."""
-        engine = next((entry for entry in self.engines if entry.name == record.request.engine), None)
+        engine = next((entry for entry in self.workers.engines if entry.name == record.request.engine), None)
         return record.work == "generate" and engine is not None and engine.resumes
 
     async def finish(self, end: End) -> None:
@@ -284,12 +230,15 @@ class Running:
             end = msgspec.structs.replace(end, notes=[*self._queue.get(change.job).notes, *end.notes])
         failure, result = (end if isinstance(end, kind) else None for kind in (messages.Failed, messages.Done))
         try:
-            self._queue.set_state(change.job, change.state, failure=failure, result=result, note=change.note)
+            attempts = self._queue.get(change.job).attempts - 1 if change.again else None
+            self._queue.set_state(change.job, change.state, failure=failure, result=result, attempts=attempts, note=change.note)
         except BackendError as error:
             log.error("%s", error)
             self._unwritten.append(change)
             return
         self.progress.pop(change.job, None)
+        if end:
+            self._too_small.pop(change.job, None)
         if result:
             await asyncio.to_thread(self._folder_of(change.job).drop_signals)
         if end and (delivery := self._deliveries.get(change.job)):
@@ -305,8 +254,7 @@ class Running:
 
     async def tick(self) -> None:
         """What time brings: called twice a second."""
-        if self.worker:
-            self._look_after(self.worker)
+        self.workers.look_after()
         await self._write_again()
         await self.run_next()
 
@@ -316,16 +264,27 @@ class Running:
             await self._settle(change)
 
     async def stop(self) -> None:
-        """End the worker; what ran goes back into the queue, and that attempt does not count."""
+        """End the workers; what ran goes back into the queue, and that attempt does not count."""
         self._stopping = True
-        if self.worker:
-            await self.worker.stop()
+        await self.workers.stop()
         await self._write_again()
         for record in self._queue.in_state("running"):
             try:
                 self._queue.set_state(record.id, "queued", attempts=record.attempts - 1)
             except BackendError as error:  # the next start finds it running, and begins it again
                 log.error("%s", error)
+
+
+def choose_device(slots: list[Slot], record: Record, more_than: int = 0) -> Slot | None:
+    """The device for a job, among those with an idle worker that can run it and with ``more_than`` bytes of memory, if that is not 0.
+
+    First one whose worker has the job's engine loaded already, then the one with most free memory.
+    """
+    engine = record.request.engine
+    idle = [slot for slot in slots if slot.worker and slot.worker.idle and (not more_than or slot.memory > more_than)]
+    if record.work == "generate":
+        idle = [slot for slot in idle if slot.serves(engine)]
+    return max(idle, key=lambda slot: (slot.worker.loaded == engine, slot.free), default=None)
 
 
 def _not_started(job: str, how: str) -> messages.Failed:

@@ -23,16 +23,19 @@ import zmq.asyncio
 from zmq.auth.asyncio import AsyncioAuthenticator
 
 from ..shared import logs, messages, wire
-from ..shared.errors import DasError, UsageError
+from ..shared.errors import DasError
 from ..shared.private_file import NotPrivate
 from ..shared.processes import pid_alive
+from . import refusals
 from .jobs import Jobs
 from .leases import Leases
 from .limits import ANSWERS_A_SECOND, ANSWERS_AT_ONCE, MAX_CLIENTS, TokenBucket, message_bytes
 from .listening import REMOTE_NAME, bind_any_port, for_other_machines, for_this_machine, is_remote
+from .machine import ThisMachine
 from .pruning import Pruning
 from .queue import Queue
 from .session import Session
+from .worker_line import Device, Site, WorkerLine
 from .worker_process import WorkerProcess
 
 SECONDS_BETWEEN_TICKS = 0.5
@@ -44,13 +47,15 @@ log = logging.getLogger(__name__)
 
 
 class Options(msgspec.Struct, kw_only=True, frozen=True):
-    """``lease_seconds`` None: runs until it is stopped, otherwise only while somebody needs it. ``logs`` is kept small."""
+    """``lease_seconds`` None: runs until it is stopped, otherwise only while somebody needs it. ``logs`` is kept small.
+    ``workers`` None: one a card."""
 
     connection_file: Path
     spool: Path
     host: str = "127.0.0.1"
     lease_seconds: float | None = None
     logs: Path | None = None
+    workers: int | None = None
 
 
 class _OneKey:
@@ -64,9 +69,10 @@ class _OneKey:
 
 
 class Server:
-    """The backend's server. :meth:`run` returns when it is stopped or no longer needed."""
+    """The backend's server, with its workers on ``site``, or on this machine. :meth:`run` returns when it is stopped or no
+    longer needed."""
 
-    def __init__(self, options: Options, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, options: Options, site: Site | None = None, clock: Callable[[], float] = time.monotonic):
         self.stopping = asyncio.Event()
         self._options = options
         self._clock = clock
@@ -80,7 +86,7 @@ class Server:
         self._context = zmq.asyncio.Context()
         self._clients = self._context.socket(zmq.ROUTER)
         self._workers = self._context.socket(zmq.ROUTER)
-        self.jobs = Jobs(self._queue, options.spool, self._send, self._order, self._start_worker)
+        self.jobs = Jobs(self._queue, options.spool, self._send, site or ThisMachine(self._start_worker, options.workers))
         self._running = self.jobs.running
         self._pruning = Pruning(self._queue, options.spool, lambda job: self.jobs.deliveries.get(job) is not None)
 
@@ -94,7 +100,7 @@ class Server:
             self._bind()
             self._pruning.at_start()
             self._running.recover()
-            self._running.start_worker()
+            self._running.workers.start()
             await self._serve()
         finally:
             self._withdraw()
@@ -134,7 +140,7 @@ class Server:
     async def _publish(self) -> None:
         """Write the connection file once the worker has said what it can do."""
         try:
-            await asyncio.wait_for(self._running.known.wait(), SECONDS_FOR_WORKER)
+            await asyncio.wait_for(self._running.workers.known.wait(), SECONDS_FOR_WORKER)
         except TimeoutError:
             log.error("the worker has not said what it can do within %.0f s", SECONDS_FOR_WORKER)
         connection = wire.ConnectionFile(
@@ -188,7 +194,7 @@ class Server:
             message = wire.outline(frames, messages.ToServer)
         except wire.Malformed as error:
             if pace.take():
-                await self._send(client, _refused(error))
+                await self._send(client, refusals.refused(error))
             return
         if session and not isinstance(message, (messages.Hello, messages.Heartbeat)):
             await self._queue_up(session, message, frames)
@@ -197,7 +203,7 @@ class Server:
         elif isinstance(message, messages.Hello):
             await self._greet(client, message)
         elif session is None:
-            await self._send(client, _NO_SESSION)
+            await self._send(client, refusals.NO_SESSION)
         elif not message.answer:
             await self._send(client, messages.Heartbeat(number=message.number, answer=True))
 
@@ -205,18 +211,18 @@ class Server:
         waiting, length = sum(each.waiting_bytes for each in self._sessions.values()), wire.size(frames)
         to, job = message.__struct_config__.tag, getattr(message, "job", "")
         if length > self._message_bytes:
-            await self._send(session.client, _refused(_too_large(length, self._message_bytes), to, job))
+            await self._send(session.client, refusals.refused(refusals.too_large(length, self._message_bytes), to, job))
         elif session.full or waiting + length > self._message_bytes:
-            await self._send(session.client, msgspec.structs.replace(_BUSY, to=to, job=job))
+            await self._send(session.client, msgspec.structs.replace(refusals.BUSY, to=to, job=job))
         else:
             session.put(message, frames)
 
     async def _greet(self, client: bytes, hello: messages.Hello) -> None:
         if hello.protocol != messages.PROTOCOL_VERSION:
-            await self._send(client, _other_protocol(hello))
+            await self._send(client, refusals.other_protocol(hello))
             return
         if client not in self._sessions and len(self._sessions) >= MAX_CLIENTS:
-            await self._send(client, msgspec.structs.replace(_BUSY, to="hello", message="Too many clients are connected."))
+            await self._send(client, msgspec.structs.replace(refusals.BUSY, to="hello", message="Too many clients are connected."))
             return
         if client in self._sessions:
             self._sessions.pop(client).task.cancel()
@@ -230,8 +236,9 @@ class Server:
                 protocol=messages.PROTOCOL_VERSION,
                 package=package_version(),
                 pid=os.getpid(),
-                engines=self._running.engines,
+                engines=self._running.workers.engines,
                 lease_seconds=self._options.lease_seconds or 0.0,
+                workers=self._running.workers.infos,
             ),
         )
 
@@ -243,10 +250,10 @@ class Server:
             try:
                 await self._act(session, message, frames)
             except DasError as error:
-                await self._send(session.client, _refused(error, kind, job))
+                await self._send(session.client, refusals.refused(error, kind, job))
             except Exception as error:  # a defect of ours must not end the server
                 log.exception("%s failed", kind)
-                await self._send(session.client, _internal(error, kind, job))
+                await self._send(session.client, refusals.internal(error, kind, job))
             finally:
                 session.done(frames)
 
@@ -307,9 +314,9 @@ class Server:
 
     # ---- workers
 
-    def _start_worker(self) -> WorkerProcess:
+    def _start_worker(self, device: Device) -> WorkerLine:
         address = f"tcp://127.0.0.1:{self._worker_port}"
-        return WorkerProcess(address, self._server_keys[0], *self._worker_keys)
+        return WorkerProcess(device, self._order, address, self._server_keys[0], *self._worker_keys)
 
     async def _hear_workers(self) -> None:
         while True:
@@ -375,40 +382,3 @@ def package_version() -> str:
         return importlib.metadata.version("diffusion_as_shader")
     except importlib.metadata.PackageNotFoundError:
         return ""
-
-
-_NO_SESSION = messages.Refused(
-    kind="no_session", message="The backend does not know this client any more.", fix="Connect again."
-)
-_BUSY = messages.Refused(kind="busy", message="The client sends faster than the backend works.", fix="Wait a little.")
-
-
-def _too_large(length: int, most: int) -> UsageError:
-    return UsageError(
-        f"The job has {length / 1e9:.1f} GB, and this backend takes {most / 1e9:.1f} GB at most.",
-        "Generate fewer frames, or at a smaller size.",
-    )
-
-
-def _refused(error: DasError, to: str = "", job: str = "") -> messages.Refused:
-    return messages.Refused(to=to, job=job, kind=error.kind, message=error.message, fix=error.fix)
-
-
-def _internal(error: Exception, to: str, job: str) -> messages.Refused:
-    return messages.Refused(
-        to=to,
-        job=job,
-        kind="internal",
-        message=f"The backend met an error of its own: {type(error).__name__}: {error}.",
-        fix="Report it with logs/backend.log of the DAS_HOME folder.",
-    )
-
-
-def _other_protocol(hello: messages.Hello) -> messages.Refused:
-    return messages.Refused(
-        to="hello",
-        kind="protocol_version",
-        message=f"The backend speaks protocol {messages.PROTOCOL_VERSION} and the client {hello.protocol}.",
-        fix=wire.OTHER_PROTOCOL_FIX,
-    )
-

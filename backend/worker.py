@@ -1,8 +1,5 @@
-"""The worker: a process of its own that runs one job at a time, so that a crash of an engine is only its own.
-
-It is told by the first line of its standard input how to reach the server, and ends as soon as that input does:
-the server holds the other end, so a server that is killed takes its worker along on every system.
-"""
+"""The worker: runs one job at a time with its engine and says how it goes. It runs in a process of its own
+(worker_socket.py, cluster_actor.py), so that a crash of an engine is only its own."""
 
 from __future__ import annotations
 
@@ -10,161 +7,131 @@ import errno
 import importlib.metadata
 import logging
 import os
-import signal
-import sys
-import threading
 import time
 import traceback
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
+from typing import Protocol
 
-import msgspec
-import zmq
+import numpy as np
 
-from ..shared import messages, task_signals, wire
+from ..shared import messages, task_signals
 from ..shared.errors import Cancelled, DasError, GenerationError, first_line
 from ..shared.request import GenerationRequest
-from . import engines, tasks
+from . import engines, scoring, tasks
 from .pace import Pace
-from .spool import JobFolder
 
-SECONDS_BETWEEN_LOOKS = 0.02
-SECONDS_IDLE = 600.0  # after which the engine's memory is given back; the variable DAS_IDLE_SECONDS sets another time
 DRIVER_FAILS = ("CUDA error", "CUDA driver", "cuDNN error", "CUDNN_STATUS", "CUBLAS_STATUS", "NVML", "HIP error")
 LIBRARIES = ("diffusion_as_shader", "numpy", "torch", "diffusers")
 
 log = logging.getLogger(__name__)
 
 
-class WorkerKeys(msgspec.Struct, kw_only=True):
-    """How a worker reaches its server: the line on its standard input."""
-
-    name: str
-    address: str
-    server_public: str
-    public: str
-    secret: str
+Result = messages.Frame | messages.Signal
+Events = Iterator[messages.JobEvent]
 
 
-def main() -> int:
-    """Serve until the server is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C at the terminal is the server's to handle
-    if not (line := sys.stdin.buffer.readline()):
-        return 0  # the server was killed in the moment between starting us and telling us
-    keys = msgspec.json.decode(line, type=WorkerKeys)
-    threading.Thread(target=_end_with_input, daemon=True).start()
+class Store(Protocol):
+    """Where a job's arrays come from, and where they go to."""
+
+    def read_signals(self) -> dict[str, np.ndarray]:
+        """Read-only."""
+
+    def keep(self, result: Result) -> Result:
+        """Take a result where the server finds it; what it is told of it."""
+
+    def sync(self) -> None:
+        """All that was kept is there for good."""
+
+
+def be_quiet() -> None:
+    """Libraries' warnings quote prompts, and what we print is logged."""
     for library in ("DIFFUSERS", "TRANSFORMERS"):
-        os.environ.setdefault(f"{library}_VERBOSITY", "error")  # their warnings quote prompts, and what we print is logged
-    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
-        wire.join_curve(socket, keys.server_public, keys.public, keys.secret)
-        socket.routing_id = keys.name.encode()
-        socket.connect(keys.address)
-        Worker(socket).serve()
-    return 0
-
-
-def _end_with_input() -> None:
-    while os.read(0, 1024):  # not through sys.stdin, whose lock would abort an interpreter that ends
-        pass
-    os._exit(0)  # whatever the main thread does: nobody is left to hear of it
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")
 
 
 class Worker:
-    """Runs jobs with engines and says how they go."""
+    """Runs jobs with engines. ``stop_asked`` says whether a job is to be stopped, and is asked at every step."""
 
-    def __init__(self, socket: zmq.Socket):
-        self._socket = socket
+    def __init__(self, stop_asked: Callable[[str], bool]):
+        self._stop_asked = stop_asked
         self._engine: engines.Engine | None = None
         self._job = ""
         self._stopped = False
-        self._looked = 0.0
 
-    def serve(self) -> None:
-        self._send(messages.Ready(pid=os.getpid(), engines=engines.engine_infos()))
-        idle = float(os.environ.get("DAS_IDLE_SECONDS", SECONDS_IDLE))
-        while True:
-            if not self._socket.poll(idle * 1000):
-                self._release()
-            message = wire.decode(self._socket.recv_multipart(copy=False), messages.ToWorker)
-            if isinstance(message, messages.Work):
-                self._send(self._run(message))
-            elif isinstance(message, messages.ReleaseMemory):
-                self._release()
-                self._send(messages.MemoryReleased())
-
-    def _run(self, work: messages.Work) -> messages.Done | messages.Failed | messages.Cancelled:
-        """Run a job to its end; whatever goes wrong becomes a Failed with kind and fix.
+    def run(self, work: messages.Work, store: Store) -> Events:
+        """Run a job; its last event is a Done, Failed or Cancelled. Whatever goes wrong becomes a Failed with kind and fix.
 
         After one of kind "driver" this process can use its card no more; the server ends it.
         """
         self._job, self._stopped = work.job, False
         try:
-            return self._prepare(work) if work.work == "prepare" else self._generate(work)
+            yield from {"generate": self._generate, "prepare": self._prepare, "score": self._score}[work.work](work, store)
+            return
         except Cancelled:
-            return messages.Cancelled(job=work.job)
+            end = messages.Cancelled(job=work.job)
         except DasError as error:
-            return messages.Failed(job=work.job, kind=error.kind, message=error.message, fix=error.fix, action=error.action)
+            end = messages.Failed(job=work.job, kind=error.kind, message=error.message, fix=error.fix, action=error.action)
         except Exception as error:  # an engine is foreign code: its failure is the job's, not the worker's
             log.error("job %s failed\n%s", work.job, _without_words(traceback.format_exc(), work.request))
-            failed = _failed(work, error)
-        if failed.kind == "out_of_memory":
-            self._release()  # not before the traceback that held it is gone
-        return failed
+            end = failure(work, error)
+        if isinstance(end, messages.Failed) and end.kind == "out_of_memory":
+            self.release()  # not before the traceback that held it is gone
+        yield end
 
-    def _generate(self, work: messages.Work) -> messages.Done | messages.Cancelled:
-        request, folder = work.request, JobFolder(Path(work.folder))
+    def _generate(self, work: messages.Work, store: Store) -> Events:
+        request = work.request
         began = time.monotonic()
-        signals = folder.read_signals()
-        engine = self._load(request)
+        signals = store.read_signals()
+        engine = yield from self._load(request)
         loaded = time.monotonic()
         told, made, pace = engines.Report(used=[]), set(work.have), Pace()
         for event in engine.generate(request, signals, cancelled=self._cancelled, have=frozenset(work.have)):
             match event:
                 case engines.Progress():
-                    self._report(pace, event)
+                    yield from self._report(pace, event)
                 case engines.Preview():
-                    self._send(messages.Preview(job=work.job, array=event.frames))
+                    yield messages.Preview(job=work.job, array=event.frames)
                 case engines.Frame():
                     _check_frame(event, request)
-                    folder.write_frame(event.index, event.pixels)
+                    kept = store.keep(messages.Frame(job=work.job, index=event.index, array=event.pixels))
                     made.add(event.index)
-                    self._send(messages.Frame(job=work.job, index=event.index))
+                    yield kept
                 case engines.Report():
                     told = event
             if self._cancelled():
                 break
         if self._cancelled():
-            return messages.Cancelled(job=work.job)
+            raise Cancelled("Cancelled.")
         if len(made) != request.frames:
             raise GenerationError(
                 f"The engine {request.engine} made {len(made)} of {request.frames} frames.", "Report this with the log."
             )
-        folder.sync_frames()
+        store.sync()
         timings = {"load": loaded - began, "generate": time.monotonic() - loaded}
         versions = _versions() | told.versions
-        return messages.Done(job=work.job, used=told.used, notes=told.notes, timings=timings, versions=versions)
+        yield messages.Done(job=work.job, used=told.used, notes=told.notes, timings=timings, versions=versions)
 
-    def _prepare(self, work: messages.Work) -> messages.Done | messages.Cancelled:
+    def _prepare(self, work: messages.Work, store: Store) -> Events:
         """Let a task make the signals of a take."""
-        began, folder, names, told, pace = time.monotonic(), JobFolder(Path(work.folder)), [], engines.Report(used=[]), Pace()
-        inputs = folder.read_signals()
+        began, names, told, pace = time.monotonic(), [], engines.Report(used=[]), Pace()
+        inputs = store.read_signals()
         if tasks.may_load_models(work.request, inputs):
-            self._release()  # the memory is theirs, and theirs is free again once they are done
+            self.release()  # the memory is theirs, and theirs is free again once they are done
         with closing(tasks.prepare(work.request, inputs, cancelled=self._cancelled)) as events:  # gives models back also when left early
             for event in events:
                 match event:
                     case engines.Progress():
-                        self._report(pace, event)
+                        yield from self._report(pace, event)
                     case tasks.Signal():
                         task_signals.check_output(work.request, event.name, event.array)
-                        folder.write_frame(len(names), event.array, event.name)
-                        self._send(messages.Signal(job=work.job, index=len(names), name=event.name))
+                        yield store.keep(messages.Signal(job=work.job, index=len(names), name=event.name, array=event.array))
                         names.append(event.name)
                     case engines.Report():
                         told = event
                 if self._cancelled():
-                    return messages.Cancelled(job=work.job)
-        return messages.Done(
+                    raise Cancelled("Cancelled.")
+        yield messages.Done(
             job=work.job,
             signals=names,
             used=told.used,
@@ -173,41 +140,42 @@ class Worker:
             versions=_versions() | told.versions,
         )
 
-    def _load(self, request) -> engines.Engine:
-        """The engine, made once and kept while jobs ask for the same."""
+    def _score(self, work: messages.Work, store: Store) -> Events:
+        """Measure a result; the engine keeps what it holds for the next."""
+        began, pace, found = time.monotonic(), Pace(), None
+        with closing(scoring.score(store.read_signals(), cancelled=self._cancelled)) as events:
+            for event in events:
+                if isinstance(event, engines.Progress):
+                    yield from self._report(pace, event)
+                else:
+                    found = event
+        yield messages.Done(job=work.job, score=found, timings={"score": time.monotonic() - began}, versions=_versions())
+
+    def _load(self, request: GenerationRequest):
+        """The engine, made once and kept while jobs ask for the same; a generator of what is to be said meanwhile."""
         if self._engine is None or self._engine.name != request.engine:
             # importing an engine's libraries may take many seconds
-            self._send(messages.Progress(job=self._job, phase="start", step=0, total=1, eta=None))
-            self._release()
+            yield messages.Progress(job=self._job, phase="start", step=0, total=1, eta=None)
+            self.release()
             self._engine = engines.make_engine(request.engine)
         self._engine.load(request)
         return self._engine
 
-    def _release(self) -> None:
+    def release(self) -> None:
         """Let go of the engine and of all that it holds."""
         if self._engine is not None:
             self._engine.release()
         self._engine = None
 
-    def _report(self, pace: Pace, event: engines.Progress) -> None:
+    def _report(self, pace: Pace, event: engines.Progress) -> Events:
         eta = pace.eta(event.phase, event.step, event.total)
         if pace.due(event.step, event.total):
-            self._send(
-                messages.Progress(job=self._job, phase=event.phase, step=event.step, total=event.total, eta=eta)
-            )
+            yield messages.Progress(job=self._job, phase=event.phase, step=event.step, total=event.total, eta=eta)
 
     def _cancelled(self) -> bool:
-        """The server wants this job stopped. Cheap enough to be asked at every step."""
-        now = time.monotonic()
-        if not self._stopped and now - self._looked >= SECONDS_BETWEEN_LOOKS:
-            self._looked = now
-            while self._socket.poll(0):
-                message = wire.decode(self._socket.recv_multipart(copy=False), messages.ToWorker)
-                self._stopped |= isinstance(message, messages.Stop) and message.job == self._job
+        """The server wants this job stopped."""
+        self._stopped = self._stopped or self._stop_asked(self._job)
         return self._stopped
-
-    def _send(self, message: messages.Message) -> None:
-        self._socket.send_multipart(wire.encode(message), copy=False)
 
 
 def _check_frame(frame: engines.Frame, request) -> None:
@@ -219,7 +187,8 @@ def _check_frame(frame: engines.Frame, request) -> None:
         )
 
 
-def _failed(work: messages.Work, error: Exception) -> messages.Failed:
+def failure(work: messages.Work, error: Exception) -> messages.Failed:
+    """How a job ends that an unexpected error has broken off."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
         kind, said, fix = "out_of_memory", "The memory does not suffice", "Choose fewer frames or a smaller size."
     elif isinstance(error, RuntimeError) and any(word in str(error) for word in DRIVER_FAILS):
@@ -228,7 +197,7 @@ def _failed(work: messages.Work, error: Exception) -> messages.Failed:
     elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
         kind, said, fix = "disk_full", "The backend's disk is full", "Free some space and try again."
     else:
-        what = f"engine {work.request.engine}" if work.work == "generate" else f"task {work.request.task}"
+        what = {"generate": f"engine {work.request.engine}", "prepare": f"task {work.request.task}"}.get(work.work, work.work)
         kind, said = "engine", f"The {what} failed: {type(error).__name__}: {error}"
         fix = "See logs/backend.log in the DAS_HOME folder (das doctor names it)."
     action = "smaller_video" if kind == "out_of_memory" else ""

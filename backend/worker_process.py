@@ -1,38 +1,37 @@
-"""The worker seen from the server: started, spoken to, watched, stopped."""
+"""A worker on this machine, seen from the server: a process that is started, spoken to by a socket, watched, stopped."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
-import uuid
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from .worker import WorkerKeys
+from ..shared import messages
+from .worker_line import Device, WorkerLine
+from .worker_socket import WorkerKeys
 
 SECONDS_TO_STOP = 2.0
 
+Order = Callable[[bytes, messages.Message], Awaitable[None]]
 
-class WorkerProcess:
-    """One worker process: ``ready`` once it has said what its engines can do, ``job`` while it runs one.
 
-    ``heard`` is when it last said anything. ``ending`` says why it is being ended, ``hung`` that it had to be for its silence.
-    """
+class WorkerProcess(WorkerLine):
+    """One worker process, which sees no card but its own. ``order`` speaks to a worker by its name."""
 
-    def __init__(self, address: str, server_public: str, public: str, secret: str):
-        self.name = f"worker-{uuid.uuid4().hex}".encode()
-        self.ready = False
-        self.job: str | None = None
-        self.cancel_by: float | None = None
-        self.heard = 0.0
-        self.ending = ""
-        self.hung = False
+    def __init__(self, device: Device, order: Order, address: str, server_public: str, public: str, secret: str):
+        super().__init__()
+        self._order = order
         keys = WorkerKeys(
             name=self.name.decode(), address=address, server_public=server_public, public=public, secret=secret
         )
-        self._process = subprocess.Popen([sys.executable, "-m", __package__, "worker"], stdin=subprocess.PIPE)
+        variables = os.environ if device.visible is None else {**os.environ, "CUDA_VISIBLE_DEVICES": device.visible}
+        command = [sys.executable, "-m", __package__, "worker"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, env=variables)
         # Keys go through standard input: arguments and environment are readable by others on some systems.
         self._process.stdin.write(msgspec.json.encode(keys) + b"\n")
         self._process.stdin.flush()
@@ -41,12 +40,10 @@ class WorkerProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    @property
-    def idle(self) -> bool:
-        return self.ready and self.job is None and not self.ending
+    async def order(self, message: messages.Message) -> None:
+        await self._order(self.name, message)
 
     async def ended(self) -> str:
-        """Wait until the process has ended; how it did, in words."""
         return how_it_ended(await asyncio.to_thread(self._process.wait))
 
     async def stop(self) -> bool:
@@ -67,4 +64,3 @@ def how_it_ended(code: int) -> str:
     if code < 0:
         return f"by signal {signal.Signals(-code).name}"
     return f"with code {code}"
-

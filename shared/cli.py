@@ -351,6 +351,9 @@ def _add_backend_commands(add, blender: argparse.ArgumentParser, everywhere: arg
     serve = add("serve", "Run the backend in the foreground.")
     serve.add_argument("--connection", type=Path, metavar="FILE", help="where to write the connection file")
     serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    serve.add_argument("--workers", type=int, metavar="N", help="how many jobs run at once on each machine (default: one a card, or one)")
+    serve.add_argument("--cluster", metavar="auto|ADDRESS", help="run jobs on a Ray cluster: this machine's, or the one at ADDRESS")
+    serve.add_argument("--worker-memory", type=float, metavar="GB", help="main memory that each worker of a cluster is given")
 
     add("doctor", "Say what is installed, what works and what does not.").add_argument(
         "--here", action="store_true", help="only what this Python itself can say"

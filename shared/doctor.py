@@ -91,7 +91,8 @@ def _running_backend() -> str:
         return "none; das generate starts one when it is needed"
     with client.connect(connection, "doctor", SECONDS_TO_CONNECT) as peer:
         engines = ", ".join(engine.name for engine in peer.engines if engine.available)
-        return f"process {connection.pid} at {connection.address}, engines {engines}"
+        workers = "; ".join(f"{worker.device} ({worker.state})" for worker in peer.welcome.workers)
+        return f"process {connection.pid} at {connection.address}, engines {engines}, workers: {workers}"
 
 
 def _others(room: Room) -> list[Environment]:

@@ -56,6 +56,19 @@ class EngineInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
     notes: list[str] = []
 
 
+WorkerState = Literal["starting", "idle", "working", "gone"]
+
+
+class WorkerInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A worker of the backend: the card or processor that it has, what it does, and bytes of the card's memory, 0 where unknown."""
+
+    device: str
+    state: WorkerState
+    job: str = ""
+    memory: int = 0
+    free: int = 0
+
+
 class JobInfo(msgspec.Struct, kw_only=True):
     """A job as the queue has it. ``position`` counts waiting jobs from 0, -1 for others; times are Unix seconds, 0 for never.
 
@@ -184,6 +197,7 @@ class Welcome(Message):
     pid: int
     engines: list[EngineInfo] = []
     lease_seconds: float = 10.0
+    workers: list[WorkerInfo] = []
 
 
 class Refused(Message):
@@ -294,10 +308,12 @@ class Cancelled(Message):
 
 
 class Ready(Message):
-    """The worker's first message: what its engines can do."""
+    """The worker's first message: what its engines can do. One elsewhere says where it is, and its card's memory in bytes."""
 
     pid: int
     engines: list[EngineInfo]
+    place: str = ""
+    memory: int = 0
 
 
 class Work(Message):

@@ -12,13 +12,14 @@ from ...shared import doctor
 from ...shared.report import Reporter
 from ...shared.request import MODEL_FRAMES, MODEL_SIZE, GenerationRequest
 from ..engines import engine_infos
+from ..machine import find_devices
 from ..models import weights
 
 PACKAGES = ("numpy", "msgspec", "pyzmq", "imageio", "av", "opencv-python-headless", "scipy", "torch", "diffusers", "transformers")
 
 
 def run(args: argparse.Namespace, reporter: Reporter) -> int:
-    own = {"packages": packages, "engines": engines, "video": video}
+    own = {"packages": packages, "engines": engines, "video": video, "workers": workers}
     return doctor.run(args, reporter, "backend", own | (of_the_model() if importlib.util.find_spec("torch") else {}))
 
 
@@ -82,6 +83,11 @@ def engines() -> str:
         f"{engine.name} on {engine.device}" if engine.available else f"{engine.name} not available: {engine.reason}"
         for engine in engine_infos()
     )
+
+
+def workers() -> str:
+    """What a backend of this Python would run jobs on: a worker each."""
+    return "; ".join(device.name for device in find_devices())
 
 
 def video() -> str:

@@ -10,9 +10,11 @@ from argparse import Namespace
 
 from ...shared import home
 from ...shared.backend_process import log_file
+from ...shared.errors import UsageError
 from ...shared.report import Reporter
 from ..instance import lock_instance
 from ..server import Options, Server
+from ..worker_line import Site
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -24,21 +26,35 @@ def run(args: Namespace, reporter: Reporter) -> int:
         spool=home.spool_folder(),
         logs=home.log_folder(),
         host=args.host,
+        workers=args.workers,
     )
+    if args.workers is not None and args.workers < 1:
+        raise UsageError(f"{args.workers} workers can do nothing.", "Give --workers 1 or more.")
+    if args.worker_memory and not args.cluster:
+        raise UsageError("--worker-memory is for a cluster's workers.", "Give --cluster too, or leave it out.")
     log_to(logging.StreamHandler(sys.stderr), _log_to_file())
-    serve(options)
+    serve(options, _cluster(args))
     return 0
 
 
-def serve(options: Options) -> None:
+def _cluster(args: Namespace) -> Site | None:
+    """The cluster that was asked for. BackendError where it cannot be reached."""
+    if not args.cluster:
+        return None
+    from ..cluster import connect
+
+    return connect(args.cluster, args.workers, args.worker_memory or 0.0)
+
+
+def serve(options: Options, site: Site | None = None) -> None:
     """Run a server, one a user, until it is stopped or no longer needed."""
     lock_instance(home.home() / "backend.lock")
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:  # ZeroMQ needs this one on Windows
-        runner.run(_serve(options))
+        runner.run(_serve(options, site))
 
 
-async def _serve(options: Options) -> None:
-    server = Server(options)
+async def _serve(options: Options, site: Site | None) -> None:
+    server = Server(options, site)
     if sys.platform != "win32":
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, server.stopping.set)

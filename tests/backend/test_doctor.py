@@ -30,7 +30,7 @@ def write_environments(*entries):
 
 def test_here_is_what_this_python_can_say():
     found = findings("--here")
-    assert set(found) == {"packages", "engines", "video"} and all(one["ok"] for one in found.values())
+    assert set(found) == {"packages", "engines", "video", "workers"} and all(one["ok"] for one in found.values())
     assert "projection on cpu" in found["engines"]["value"] and "imageio" in found["packages"]["value"]
 
 

@@ -7,26 +7,31 @@ import pytest
 
 from diffusion_as_shader.backend.delivery import Deliveries
 from diffusion_as_shader.backend.queue import Queue
-from diffusion_as_shader.backend.running import LOADING_TAKES, SECONDS_TO_PROGRESS, Running
+from diffusion_as_shader.backend.running import Running
 from diffusion_as_shader.backend.spool import JobFolder
+from diffusion_as_shader.backend.worker_line import Device, WorkerLine
+from diffusion_as_shader.backend.workers import LOADING_TAKES, SECONDS_OUT_OF_USE, SECONDS_TO_PROGRESS
 from diffusion_as_shader.shared import messages
 from diffusion_as_shader.shared.errors import BackendError
 from diffusion_as_shader.shared.request import GenerationRequest
 
 JOB, NEXT, CLIENT = "0" * 32, "1" * 32, b"client"
+ENGINE = messages.EngineInfo(name=GenerationRequest().engine)
 
 
-class StandInWorker:
+class StandInWorker(WorkerLine):
     """A worker that ends when it is told to; ``immortal`` where not even a kill ends it."""
 
-    def __init__(self, immortal=False):
-        self.name, self.pid, self.ready, self.job, self.cancel_by = b"stand-in", 0, False, None, None
-        self.heard, self.ending, self.hung, self.immortal = 0.0, "", False, immortal
+    pid = 0
+
+    def __init__(self, device, house, immortal):
+        super().__init__()
+        self.device, self.house, self.immortal = device, house, immortal
         self.over = asyncio.Event()
 
-    @property
-    def idle(self):
-        return self.ready and self.job is None and not self.ending
+    async def order(self, message):
+        self.house.ordered.append(message)
+        self.house.ordered_of.append(self.device.name)
 
     async def ended(self) -> str:
         await self.over.wait()
@@ -41,21 +46,28 @@ class StandInWorker:
 class House:
     """A Running with stand-ins around it: what was ordered of workers, and told to the client."""
 
-    def __init__(self, folder, immortal=False):
-        self.now, self.workers, self.ordered, self.told = 1000.0, [], [], []
+    def __init__(self, folder, immortal=False, devices=(Device(),)):
+        self.now, self.workers, self.ordered, self.ordered_of, self.told = 1000.0, [], [], [], []
         self.queue = Queue(folder / "queue.sqlite")
         self.deliveries = Deliveries(self._tell, lambda job: JobFolder(folder / job))
         self.running = Running(
-            self.queue, lambda job: JobFolder(folder / job), self.deliveries, self._order, self._start, lambda: self.now
+            self.queue, lambda job: JobFolder(folder / job), self.deliveries, self, lambda: self.now
         )
-        self._immortal = immortal
+        self._immortal, self._devices = immortal, devices
+        self.free = {}
 
-    def _start(self):
-        self.workers.append(StandInWorker(self._immortal))
+    def devices(self):
+        return list(self._devices)
+
+    def start(self, device):
+        self.workers.append(StandInWorker(device, self, self._immortal))
         return self.workers[-1]
 
-    async def _order(self, name, message):
-        self.ordered.append(message)
+    async def look(self):
+        return self.free
+
+    async def close(self):
+        pass
 
     async def _tell(self, client, message):
         self.told.append(message)
@@ -66,14 +78,17 @@ class House:
         for job in jobs:
             self.queue.add(job, GenerationRequest())
             self.deliveries.open(job, CLIENT)
-        self.running.start_worker()
+        self.running.workers.start()
         await self.ready()
 
     async def ready(self):
-        await self.say(messages.Ready(pid=0, engines=[]))
+        """Every worker that has just been started says so."""
+        for worker in self.workers:
+            if not (worker.ready or worker.over.is_set()):
+                await self.running.hear(worker.name, messages.Ready(pid=0, engines=[ENGINE]))
 
-    async def say(self, message):
-        await self.running.hear(b"stand-in", message)
+    async def say(self, message, worker=-1):
+        await self.running.hear(self.workers[worker].name, message)
 
     async def later(self, seconds):
         """Ticks of half a second, and all that they set off."""
@@ -103,7 +118,7 @@ def test_a_dead_worker_is_replaced_once(tmp_path, monkeypatch, meanwhile, expect
         await house.begin(JOB)
 
         async def settled(change):
-            house.running.start_worker() if expected == 2 else setattr(house.running, "_stopping", True)
+            house.running.workers.start() if expected == 2 else setattr(house.running.workers, "_stopping", True)
 
         monkeypatch.setattr(house.running, "_settle", settled)
         house.workers[0].over.set()
@@ -197,7 +212,7 @@ def test_a_clock_that_jumps_ends_no_worker(tmp_path):
 def test_a_worker_that_does_not_get_ready_is_ended_too(tmp_path):
     async def play():
         house = House(tmp_path)
-        house.running.start_worker()
+        house.running.workers.start()
         await house.later(LOADING_TAKES * SECONDS_TO_PROGRESS + 1)
         return house
 
@@ -276,3 +291,126 @@ def test_a_backend_that_is_killed_twice_in_a_job_gives_it_up(tmp_path):
     house, states = asyncio.run(play())
     record = house.queue.get(JOB)
     assert states == ["queued", "failed"] and record.failure.kind == "backend_died" and len(record.notes) == 1
+
+
+# ---- several workers
+
+SMALL, LARGE = Device("small", "0", 8 << 30), Device("large", "1", 24 << 30)
+
+
+def test_jobs_go_to_all_devices_the_freest_first_and_back_to_what_is_loaded(tmp_path):
+    async def play():
+        house = House(tmp_path, devices=(SMALL, LARGE))
+        jobs = [f"{number:032x}" for number in range(4)]
+        await house.begin()
+        for job in jobs[:3]:
+            house.queue.add(job, GenerationRequest())
+        await house.running.run_next()
+        begun = list(house.ordered_of)
+        await house.say(messages.Done(job=jobs[1]), worker=0)  # the small one goes on, and is free again
+        await house.say(messages.Done(job=jobs[2]), worker=0)
+        await house.say(messages.Done(job=jobs[0]), worker=1)
+        house.running.workers.slots[1].worker.loaded = ""
+        house.queue.add(jobs[3], GenerationRequest())
+        await house.running.run_next()
+        return house, begun
+
+    house, begun = asyncio.run(play())
+    assert begun == ["large", "small"]
+    assert [(message.job[-1], device) for message, device in zip(house.ordered, house.ordered_of)][2:] == [("2", "small"), ("3", "small")]
+
+
+def test_the_freest_card_is_asked_for_anew(tmp_path):
+    async def play():
+        house = House(tmp_path, devices=(SMALL, LARGE))
+        await house.begin()
+        house.free = {SMALL: 7 << 30, LARGE: 2 << 30}  # another program has taken the large one's memory
+        await house.later(1)
+        house.queue.add(JOB, GenerationRequest())
+        await house.running.run_next()
+        return house.ordered_of
+
+    assert asyncio.run(play()) == ["small"]
+
+
+def test_one_worker_dies_and_the_others_job_goes_on(tmp_path):
+    async def play():
+        house = House(tmp_path, devices=(SMALL, LARGE))
+        await house.begin(NEXT, JOB)  # the small card's worker is ready first
+        house.workers[1].over.set()
+        await settle()
+        states = [house.queue.get(job).state for job in (JOB, NEXT)]
+        await house.ready()
+        return house, states
+
+    house, states = asyncio.run(play())
+    assert states == ["queued", "running"] and [worker.device.name for worker in house.workers] == ["small", "large", "large"]
+    assert house.queue.get(JOB).attempts == 2 and house.queue.get(NEXT).attempts == 1 and house.state == "running"
+
+
+def test_a_job_that_lacks_memory_waits_for_the_card_that_has_more(tmp_path):
+    async def play():
+        house = House(tmp_path, devices=(SMALL, LARGE))
+        await house.begin(JOB, NEXT)
+        lacking = messages.Failed(job=JOB, kind="out_of_memory", message="The memory does not suffice.")
+        await house.say(lacking, worker=0)
+        waiting = house.state
+        await house.say(messages.Done(job=NEXT), worker=1)
+        again = house.ordered_of[-1]
+        await house.say(lacking, worker=1)
+        return house, waiting, again
+
+    house, waiting, again = asyncio.run(play())
+    record = house.queue.get(JOB)
+    assert (waiting, again) == ("queued", "large") and "On small" in record.notes[0]
+    assert (record.state, record.failure.kind, record.attempts) == ("failed", "out_of_memory", 1)
+
+
+def test_only_workers_that_have_an_engine_get_its_jobs(tmp_path):
+    async def play():
+        house = House(tmp_path, devices=(SMALL, LARGE))
+        house.running.workers.start()
+        lacks = messages.EngineInfo(name=ENGINE.name, available=False, reason="No torch.")
+        for worker, engine in zip(house.workers, (ENGINE, lacks)):
+            await house.running.hear(worker.name, messages.Ready(pid=0, engines=[engine]))
+        for job in (JOB, NEXT):
+            house.queue.add(job, GenerationRequest())
+        await house.running.run_next()
+        return house
+
+    house = asyncio.run(play())
+    assert house.ordered_of == ["small"] and house.running.workers.engines == [ENGINE]
+
+
+def test_a_device_whose_workers_do_not_start_costs_no_job(tmp_path):
+    async def play():
+        house = House(tmp_path, devices=(SMALL, LARGE))
+        house.running.workers.start()
+        await house.running.hear(house.workers[0].name, messages.Ready(pid=0, engines=[ENGINE]))
+        for job in (JOB, NEXT):
+            house.queue.add(job, GenerationRequest())
+        for _ in range(2):
+            house.workers[-1].over.set()
+            await settle()
+            await house.later(1)
+        started = len(house.workers)
+        await house.later(SECONDS_OUT_OF_USE - 5)
+        rested = len(house.workers)
+        await house.later(6)
+        return house, [started, rested, len(house.workers)]
+
+    house, started = asyncio.run(play())
+    assert started == [3, 3, 4] and {house.state, house.queue.get(NEXT).state} == {"running", "queued"}
+
+
+def test_memory_is_given_back_once_all_have_done_so(tmp_path):
+    async def play():
+        house = House(tmp_path, devices=(SMALL, LARGE))
+        await house.begin()
+        at_once = await house.running.release_memory(CLIENT)
+        await house.say(messages.MemoryReleased(), worker=0)
+        told = list(house.told)
+        await house.say(messages.MemoryReleased(), worker=1)
+        return at_once, told, house.told
+
+    assert asyncio.run(play()) == (None, [], [messages.MemoryReleased()])
