@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 from .build_extension import RANGES, build, this_platform
 from .environments import Made, remove
@@ -27,6 +28,13 @@ PACKAGES = (
     "blender", "python3-numpy", "python3-requests", "python3-zstandard", "python3-cattr", "xvfb", "xauth", "xdotool",
     "imagemagick", "libgl1-mesa-dri", "libglx-mesa0", "libegl1", "fonts-dejavu-core",
 )  # fmt: skip
+READY = {"state": "ready", "packages": list(PACKAGES)}  # one made for other packages is made anew
+SECONDS_TO_ANSWER = 120
+SECONDS_TO_MAKE = 900
+SECONDS_OF_A_RUN = 900
+IN_ROOM = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root"}
+ANSWER = "blender --version; python3 -c 'import numpy, requests, zstandard, cattr'; command -v xdotool Xvfb import"
+GET_DEBOOTSTRAP = "apt-get update; DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends debootstrap"
 APART = ("unshare", "--mount", "--pid", "--fork", "--kill-child")  # what is mounted and started ends with this process
 MAKE = r"""
 root=$1 mirror=$2; shift 2
@@ -65,20 +73,53 @@ def default_room() -> Path:
 
 def ready_room(room: Path) -> Path:
     """The folder with Blender in it, made if it is not there. CannotBeHere says why there can be none."""
+    refuse_others()
+    room.parent.mkdir(parents=True, exist_ok=True)
+    with open(room.with_name(f"{room.name}.lock"), "w", encoding="utf-8") as lock:
+        one_at_a_time(lock)
+        if not (is_ready(room) and answers(room)):
+            make_room(room)
+    return room
+
+
+def refuse_others() -> None:
+    """CannotBeHere on a machine that cannot have the room."""
     if not sys.platform.startswith("linux") or os.geteuid() != 0:
         raise CannotBeHere("it needs root on Linux.")
     if subprocess.run([*APART, "mount", "-t", "tmpfs", "tmpfs", "/tmp"], capture_output=True).returncode:
         raise CannotBeHere("this machine does not let root mount anything.")
-    if not is_ready(room):
-        make_room(room)
-    return room
+
+
+def one_at_a_time(lock: IO) -> None:
+    """Wait until no other run makes the room. The lock ends with the process."""
+    import fcntl  # there is none on Windows
+
+    fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 def is_ready(room: Path) -> bool:
     """Whether a run finds what it needs; a room that others have made will do as well."""
     stamp = room / STAMP
-    made = not stamp.exists() or json.loads(stamp.read_text(encoding="utf-8"))["state"] == "ready"
-    return made and all(os.path.lexists(room / "usr" / "bin" / name) for name in TOOLS)  # links lead out of here
+    if stamp.exists() and read_stamp(stamp) != READY:
+        return False
+    return all(os.path.lexists(room / "usr" / "bin" / name) for name in TOOLS)  # links lead out of here
+
+
+def read_stamp(stamp: Path) -> dict:
+    """What a room's maker noted in it; nothing where that was cut short."""
+    try:
+        return json.loads(stamp.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+
+
+def answers(room: Path) -> bool:
+    """Whether what is in a room can be started: a file of it may be lost."""
+    command = [*APART, "chroot", room, "sh", "-ec", ANSWER]
+    try:
+        return subprocess.run(command, capture_output=True, timeout=SECONDS_TO_ANSWER, env=IN_ROOM).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def make_room(room: Path) -> None:
@@ -93,12 +134,14 @@ def make_room(room: Path) -> None:
     log = room.with_name(f"{room.name}.log")
     try:
         if not shutil.which("debootstrap"):
-            run_step("window: debootstrap", ["sh", "-ec", "apt-get update; apt-get install -y --no-install-recommends debootstrap"], log, room)
+            run_step("window: debootstrap", ["sh", "-ec", GET_DEBOOTSTRAP], log, room, SECONDS_TO_MAKE)
         command = [*APART, "sh", "-ec", MAKE, "sh", room, mirror, *PACKAGES]
-        run_step("window: Debian with Blender (1.8 GB, about two minutes)", command, log, room)
+        run_step("window: Debian with Blender (1.8 GB, about two minutes)", command, log, room, SECONDS_TO_MAKE)
     except InstallError as error:
         raise CannotBeHere(f"it could not be made: {error.message}", error.fix) from None
-    write_json(room / STAMP, {"state": "ready"})
+    if not answers(room):
+        raise CannotBeHere("it was made, and its Blender does not start.", f"All of it is in {log}.")
+    write_json(room / STAMP, READY)
 
 
 def debian_mirror(folder: Path = Path("/etc/apt")) -> str:
@@ -143,5 +186,14 @@ def window_run(root: Path, room: Path, backend: Made, folder: Path) -> Run:
     session = ["/usr/bin/python3", root / "tests" / "gui" / "session.py", archive, folder, kept, backend.python]
     command = [*APART, "sh", "-ec", ENTER, "sh", room, folder, kept, *lent(root, backend.python), "--", *session]
     say(f"window: pictures in {kept}")
-    return Run("window", folder, command, dict(os.environ), root, patience=0)  # unshare does not hear it; all ends with it
+    # unshare does not hear a request; all ends with it
+    return WindowRun("window", folder, command, dict(os.environ), root, patience=0, seconds=SECONDS_OF_A_RUN)
+
+
+class WindowRun(Run):
+    """The session, which ends by itself long before it is stopped."""
+
+    def too_long(self) -> str:
+        pictures = sorted((self.cwd / "build" / "window").glob("*.png"))
+        return f"{super().too_long()}; the last picture is {pictures[-1] if pictures else 'none'}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
@@ -19,8 +20,8 @@ def say(text: str = "") -> None:
     print(text, flush=True)
 
 
-def run_step(label: str, command: list, log: Path, cwd: Path) -> None:
-    """Run ``command``, its output appended to ``log``. Raises InstallError with the log's end if it fails."""
+def run_step(label: str, command: list, log: Path, cwd: Path, seconds: float = math.inf) -> None:
+    """Run ``command``, its output appended to ``log``. Raises InstallError with the log's end if it fails, or has not ended in time."""
     say(f"{label} ...")
     start = time.monotonic()
     with open(log, "ab") as output:
@@ -29,17 +30,19 @@ def run_step(label: str, command: list, log: Path, cwd: Path) -> None:
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
         )  # fmt: skip
         try:
-            code = watch(child, start)
+            code = watch(child, start, seconds)
         finally:
             stop(child)
+    if code is None:
+        raise InstallError(f"{label}: did not end within {seconds:.0f} s.\n{tail(log)}", f"All of it is in {log}.")
     if code:
         raise InstallError(f"{label}: failed with code {code}.\n{tail(log)}", f"All of it is in {log}.")
     say(f"{label}: done in {time.monotonic() - start:.0f} s")
 
 
-def watch(child: subprocess.Popen, start: float) -> int:
-    """Wait for the child's exit code; on a terminal count the seconds meanwhile."""
-    while (code := child.poll()) is None:
+def watch(child: subprocess.Popen, start: float, seconds: float) -> int | None:
+    """Wait so long for the child's exit code; on a terminal count the seconds meanwhile."""
+    while (code := child.poll()) is None and time.monotonic() - start < seconds:
         if sys.stdout.isatty():
             print(f"\r  {time.monotonic() - start:4.0f} s ", end="", flush=True)
         time.sleep(LOOK_EVERY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import tempfile
@@ -36,11 +37,17 @@ class Counts(NamedTuple):
 
 class Run:
     """Tests at work in a process of their own, its output in a file. ``stop`` it in any case; asked to end, it has so many
-    seconds of ``patience``."""
+    seconds of ``patience``. It is stopped after ``seconds``, which counts as a failure."""
 
-    def __init__(self, name: str, folder: Path, command: Sequence, environment: dict[str, str], cwd: Path, patience: float = 30):
+    def __init__(
+        self, name: str, folder: Path, command: Sequence, environment: dict[str, str], cwd: Path,
+        patience: float = 30, seconds: float = math.inf,
+    ):  # fmt: skip
         self.name = name
         self.patience = patience
+        self.seconds = seconds
+        self.cwd = cwd
+        self.began = time.monotonic()
         self.output = folder / "output.txt"
         self.results = folder / "results.xml"
         with open(self.output, "wb") as file:
@@ -62,6 +69,13 @@ class Run:
                 if not ended and finished is not None and time.monotonic() - finished > SECONDS_TO_END:
                     say(f"{self.name}: the run has written its results and does not end")
                     self.stop()
+                if not ended and time.monotonic() - self.began > self.seconds:
+                    say(self.too_long())
+                    self.stop()
+
+    def too_long(self) -> str:
+        """What is said of a run that is stopped because it has not ended in time."""
+        return f"{self.name}: the run did not end within {self.seconds / 60:.0f} minutes and is stopped"
 
     def stop(self) -> None:
         """End what may still run."""

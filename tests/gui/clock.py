@@ -1,8 +1,9 @@
 """How long Blender waits for each callback of the extension, seen from outside by sys.monitoring (Python 3.12 on).
 
 A callback is any function of the extension that something else than the extension calls on the main thread: a panel's
-draw, an operator, a timer, a handler, a property's update. Of its time that is left out in which the machine gave the
-processor to others, and that spent in what may be slow: capture, first frame and the writing of files.
+draw, an operator, a timer, a handler, a property's update. Left out is what may be slow: capture, first frame and the
+writing of files. Two clocks run: the thread's processor time, which other programs at work on the machine do not lengthen, and
+the wall's, less the time in which this thread could have run and the machine served others.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import NamedTuple
@@ -24,14 +25,28 @@ MAY_BE_SLOW = {
     "blender_addon/images.py": ("BlenderImages.",),
 }
 IMPORTING = ("<module>", "register", "unregister")  # when the extension is enabled or disabled
+OPERATING = ("execute", "invoke", "reporting")  # an operator's functions, and what stands around them
 LONG = 0.02  # seconds
 EVENTS, TOOL = sys.monitoring.events, sys.monitoring.PROFILER_ID
 
 
+class Times(NamedTuple):
+    """Seconds by both clocks, and those spent waiting for the processor."""
+
+    wall: float
+    computing: float
+    queued: float
+
+    def since(self, start: Times) -> Times:
+        return Times(*(now - then for now, then in zip(self, start)))
+
+
 class Call(NamedTuple):
-    """One call by Blender: the function, the milliseconds that count, and what took long inside of it."""
+    """One call by Blender: the function, milliseconds that it computed, milliseconds that it took in all but for waiting for the
+    processor, and what took long inside of it."""
 
     name: str
+    computing: float
     milliseconds: float
     inside: tuple[str, ...]
 
@@ -41,12 +56,13 @@ class Clock:
 
     def __init__(self, folder: str):
         self.calls: list[Call] = []
+        self.executed: Counter[str] = Counter()  # how often each operator was, by its name in Python
         self.pausing = False
         self._folder = folder
         self._thread = threading.get_ident()
         self._outer: FrameType | None = None
-        self._waited = self._allowed = 0.0
-        self._running: list[tuple[FrameType, float]] = []
+        self._allowed = NO_TIME
+        self._running: list[tuple[FrameType, Times]] = []
         self._slow: list[FrameType] = []
         self._long: list[str] = []
 
@@ -80,25 +96,32 @@ class Clock:
         if self.pausing or threading.get_ident() != self._thread:
             return
         if self._outer is None:
-            self._outer, self._running, self._slow, self._long, self._allowed = frame, [], [], [], 0.0
-            self._waited = waited()
+            self._outer, self._running, self._slow, self._long, self._allowed = frame, [], [], [], NO_TIME
         if may_be_slow(code):
             self._slow.append(frame)
-        self._running.append((frame, time.perf_counter()))
+        outermost = frame is self._outer or self._slow[-1:] == [frame]
+        self._running.append((frame, times() if outermost else Times(time.perf_counter(), 0, 0)))
 
     def _end(self, code: CodeType, frame: FrameType) -> None:
         if not self._running or self._running[-1][0] is not frame:
             return
-        seconds = time.perf_counter() - self._running.pop()[1]
+        _, began = self._running.pop()
+        seconds = time.perf_counter() - began.wall
         if seconds > LONG:
             self._long.append(f"{1000 * seconds:.0f} ms {name_of(code)}")
         if self._slow and self._slow[-1] is frame:
             self._slow.pop()
-            self._allowed += 0 if self._slow else seconds
+            if not self._slow:
+                self._allowed = Times(*(one + more for one, more in zip(self._allowed, times().since(began))))
         if frame is self._outer:
             self._outer = None
-            own = max(0.0, seconds - self._allowed - (waited() - self._waited))
-            self.calls.append(Call(name_of(code), 1000 * own, tuple(self._long)))
+            self._note(code, frame, times().since(began).since(self._allowed))
+
+    def _note(self, code: CodeType, frame: FrameType, own: Times) -> None:
+        computing, whole = max(0.0, 1000 * own.computing), max(0.0, 1000 * (own.wall - own.queued))
+        self.calls.append(Call(name_of(code), min(computing, whole), whole, tuple(self._long)))
+        if code.co_name in OPERATING and (name := getattr(frame.f_locals.get("self"), "bl_idname", "")):
+            self.executed[name] += 1
 
     def summary(self) -> dict[str, dict]:
         """Calls, 95th percentile and worst, in milliseconds, of each callback; "" stands for all together."""
@@ -111,10 +134,14 @@ class Clock:
 
 
 def summary_of(calls: list[Call]) -> dict:
-    """What there is to know of some calls."""
-    calls = sorted(calls, key=lambda call: call.milliseconds)
+    """What there is to know of some calls, in milliseconds: computing, and ``longest`` by the wall."""
+    calls = sorted(calls, key=lambda call: call.computing)
     worst, at_95 = calls[-1], calls[min(len(calls) - 1, int(0.95 * len(calls)))]
-    return {"calls": len(calls), "p95": at_95.milliseconds, "worst": worst.milliseconds, "inside": worst.inside}
+    longest = max(calls, key=lambda call: call.milliseconds)
+    return {
+        "calls": len(calls), "p95": at_95.computing, "worst": worst.computing, "longest": longest.milliseconds,
+        "inside": worst.inside if worst.computing > longest.milliseconds / 2 else longest.inside,
+    }  # fmt: skip
 
 
 def name_of(code: CodeType) -> str:
@@ -130,7 +157,11 @@ def may_be_slow(code: CodeType) -> bool:
     return False
 
 
-def waited() -> float:
-    """Seconds for which this thread could have run and the machine had others to serve."""
+def times() -> Times:
+    """Of this thread, now."""
     with open("/proc/thread-self/schedstat", encoding="ascii") as file:
-        return int(file.read().split()[1]) / 1e9
+        queued = int(file.read().split()[1]) / 1e9
+    return Times(time.perf_counter(), time.thread_time(), queued)
+
+
+NO_TIME = Times(0.0, 0.0, 0.0)

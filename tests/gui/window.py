@@ -12,8 +12,12 @@ import re
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+from pointer import Pointer
+
+HERE = Path(__file__).parent
 SIZE = (1600, 1000)
 STEP = 12  # pixels: less than a button is high
 COLUMNS = (0.7, 0.3, 0.5, 0.85, 0.15)  # of a region's width, the likeliest first
@@ -24,6 +28,8 @@ SECONDS_TO_QUIT = 30
 SECONDS_TO_ANSWER = 90
 SECONDS_TO_SETTLE = 5
 SECONDS_OF_A_CLICK = 0.15
+SECONDS_TO_SERVE = 20
+TRIES = 3
 FIRST_OF_F_KEYS = 66  # by their codes: with the name F3 xdotool presses Alt too
 PROMPT, PROMPT_ANSWERS = 0.1, 3
 
@@ -42,7 +48,8 @@ class Window:
         self._processes: list[subprocess.Popen] = []
         self._environment = {
             **os.environ, "HOME": str(work / "user"), "DAS_HOME": str(work / "home"), "LIBGL_ALWAYS_SOFTWARE": "1", "DISPLAY": "",
-            "MESA_SHADER_CACHE_DIR": "/var/cache/mesa",
+            "MESA_SHADER_CACHE_DIR": "/var/cache/mesa", "DAS_EXTRA_ENGINES": "das=painter:Painter",
+            "PYTHONPATH": os.pathsep.join(map(str, (HERE, HERE.parent / "backend"))),
         }  # fmt: skip
 
     # its life
@@ -83,6 +90,7 @@ class Window:
         os.close(writing)
         with os.fdopen(reading) as file:
             self._environment["DISPLAY"] = f":{file.readline().strip()}"
+        self._pointer = Pointer(self._environment["DISPLAY"])
 
     def _run(self, *command: str | Path, **options) -> None:
         with open(self._kept / f"{command[0]}.log", "ab") as log:
@@ -110,14 +118,19 @@ class Window:
             raise Failed(f"{question}\n{answer['error']}")
         return answer["value"]
 
-    def wait(self, question: str, seconds: float = 30, why: str = "") -> object:
+    def wait(self, question: str, seconds: float = 30, why: str = "") -> None:
         """Ask until the answer is true."""
+        if not self.comes(question, seconds):
+            raise Failed(f"{why or question} did not come within {seconds:.0f} s")
+
+    def comes(self, question: str, seconds: float) -> bool:
+        """Whether the answer becomes true in so many seconds."""
         end = time.monotonic() + seconds
-        while not (value := self.ask(question)):
+        while not self.ask(question):
             if time.monotonic() > end:
-                raise Failed(f"{why or question} did not come within {seconds:.0f} s")
+                return False
             time.sleep(0.05)
-        return value
+        return True
 
     def settle(self, seconds: float = SECONDS_TO_SETTLE) -> None:
         """Wait until Blender answers promptly: it has drawn what it had to, and heard what was pressed. Not for long, for
@@ -142,23 +155,40 @@ class Window:
         subprocess.run(["xdotool", *map(str, words)], env=self._environment, check=True, timeout=60)
 
     def move(self, x: int, y: int) -> None:
-        """Twice, as a hand does: Blender lights up a button at the second event in a region."""
-        self._xdotool("mousemove", x + 1, y, "sleep", "0.01", "mousemove", x, y, "sleep", "0.02")
+        """Twice, as a hand does: Blender lights up a button at the second event in a region. It has heard of both when it has
+        answered twice."""
+        for place in ((x + 1, y), (x, y)):
+            self._pointer.move(*place)
+            self.ask("None")
+        self.ask("None")
 
     def click(self, x: int, y: int) -> None:
         """As long as a hand presses: a shorter click can fall between two drawings of a button."""
         self.move(x, y)
-        self._xdotool("mousedown", 1, "sleep", SECONDS_OF_A_CLICK, "mouseup", 1)
+        self._pointer.press()
+        time.sleep(SECONDS_OF_A_CLICK)
+        self.ask("None")
+        self._pointer.release()
         self.settle()
 
     def drag(self, start: tuple[int, int], end: tuple[int, int]) -> None:
         """With the left button, on the way through ten places."""
         self.move(*start)
-        self._xdotool("mousedown", 1)
+        self._pointer.press()
         for part in range(1, 11):
-            x, y = (round(a + (b - a) * part / 10) for a, b in zip(start, end))
-            self._xdotool("mousemove", x, y, "sleep", "0.05")
-        self._xdotool("mouseup", 1)
+            self.move(*(round(a + (b - a) * part / 10) for a, b in zip(start, end)))
+        self._pointer.release()
+        self.settle()
+
+    def turn(self, button: str, notches: int, area: str = "VIEW_3D", region: str = "UI") -> None:
+        """The wheel over a menu with Ctrl held: each notch chooses the next entry, or the one before."""
+        self.move(*self.find(button, area, region))
+        self._xdotool("keydown", "ctrl")
+        for _ in range(abs(notches)):
+            self._pointer.press("down" if notches > 0 else "up")
+            self._pointer.release("down" if notches > 0 else "up")
+            self.settle()
+        self._xdotool("keyup", "ctrl")
         self.settle()
 
     def key(self, *keys: str) -> None:
@@ -179,8 +209,25 @@ class Window:
         return left + width // 2, top + height // 2
 
     def press(self, button: str, area: str = "VIEW_3D", region: str = "UI") -> None:
-        """Click on the button whose call or path, as Blender names it, has ``button`` in it."""
-        self.click(*self.find(button, area, region))
+        """Click on the button whose call or path, as Blender names it, has ``button`` in it. Where it is one of our operators,
+        such as das.generate, that has been called when this returns."""
+        self._serve(button, button.partition("(")[0], lambda: self.find(button, area, region), area, region)
+
+    def press_below(self, button: str, upper: str, operator: str, area: str = "VIEW_3D", region: str = "UI") -> None:
+        """A small button at the end of one of the rows below another button, while a job runs: rows come, go and slide."""
+        self._serve(button, operator, lambda: self._find_below(button, upper, area, region), area, region)
+
+    def _serve(self, button: str, operator: str, find: Callable[[], tuple[int, int]], area: str, region: str) -> None:
+        """Click until the operator is called: what has slid away from under the pointer is looked for again."""
+        if not self.ask(f"is_operator({operator!r})"):
+            return self.click(*find())
+        self.wait(f"can({operator!r}, {area!r}, {region!r})", SECONDS_TO_SERVE, f"{operator} can do nothing: its time")
+        before = self.ask(f"executed({operator!r})")
+        for _ in range(TRIES):
+            self.click(*find())
+            if self.comes(f"executed({operator!r}) > {before}", SECONDS_TO_SERVE):
+                return
+        raise Failed(f"{button} was pressed {TRIES} times in vain")
 
     def find(self, button: str, area: str = "VIEW_3D", region: str = "UI") -> tuple[int, int]:
         """Where the button is: where one was seen before, else wherever it is; a long region is scrolled to it."""
@@ -195,13 +242,17 @@ class Window:
             if not self._scroll(area, region, down=True):
                 raise Failed(f"there is no button {button} in {area} {region}")
 
-    def press_below(self, button: str, upper: str, area: str = "VIEW_3D", region: str = "UI") -> None:
-        """A small button at the end of one of the rows below another button, while a job runs: rows come, go and slide."""
+    def there_is(self, button: str, area: str, region: str) -> bool:
+        """Whether the button can be seen, without scrolling."""
+        self.settle()
+        return any(self._search(button, area, region, column) for column in COLUMNS[:2])
+
+    def _find_below(self, button: str, upper: str, area: str, region: str) -> tuple[int, int]:
         for column in AT_THE_END * 2:
             _, top = self.find(upper, area, region)
             found = self._search(button, area, region, column, top)
             if found and button in self._look(found, area, region):
-                return self.click(*found)
+                return found
         raise Failed(f"there is no button {button} below {upper} in {area} {region}")
 
     def open_panel(self, panel: str, area: str = "VIEW_3D", region: str = "UI") -> None:
@@ -255,6 +306,9 @@ class Window:
         before = self.ask(f"scroll({area!r}, {region!r})")
         left, top, _, height = self.ask(f"rectangle({area!r}, {region!r})")
         self.move(left + 3, top + height // 2)
-        self._xdotool("click", "--repeat", 5, "--delay", "40", 5 if down else 4)
+        for _ in range(5):
+            self._pointer.press("down" if down else "up")
+            self._pointer.release("down" if down else "up")
+            self.ask("None")
         self.settle()
         return self.ask(f"scroll({area!r}, {region!r})") != before

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from clock import Clock  # noqa: E402
 
 SECONDS_BETWEEN_LOOKS = 0.01
+SCREEN_HEIGHT = 1000
 MODULE = "bl_ext.user_default.diffusion_as_shader"
 
 
@@ -71,26 +72,31 @@ def answer(question: str) -> dict:
         clock.pausing = False
 
 
+def window() -> bpy.types.Window:
+    """The one that was opened last, which lies above the others."""
+    return bpy.context.window_manager.windows[-1]
+
+
 def place(area_type: str, region_type: str = "WINDOW") -> tuple:
     """Window, area and region: of the largest area of a kind."""
-    window = bpy.context.window_manager.windows[0]
-    areas = [area for area in window.screen.areas if area.type == area_type]
+    above = window()
+    areas = [area for area in above.screen.areas if area.type == area_type]
     area = max(areas, key=lambda area: area.width * area.height)
-    return window, area, next(region for region in area.regions if region.type == region_type)
+    return above, area, next(region for region in area.regions if region.type == region_type)
 
 
 def rectangle(area_type: str, region_type: str = "WINDOW") -> list[int]:
     """Left, top, width and height on the screen, counted from its upper left corner."""
-    window, _, region = place(area_type, region_type)
-    return [region.x, window.height - region.y - region.height, region.width, region.height]
+    above, _, region = place(area_type, region_type)
+    return [above.x + region.x, SCREEN_HEIGHT - above.y - region.y - region.height, region.width, region.height]
 
 
 def under_pointer(area_type: str, region_type: str) -> str:
     """What the button under the pointer does, in Blender's own words: an operator's call, or a property's full path."""
-    window, area, region = place(area_type, region_type)
+    above, area, region = place(area_type, region_type)
     manager = bpy.context.window_manager
     kept, manager.clipboard = manager.clipboard, ""
-    with bpy.context.temp_override(window=window, area=area, region=region):
+    with bpy.context.temp_override(window=above, area=area, region=region):
         if bpy.ops.ui.copy_python_command_button.poll():
             bpy.ops.ui.copy_python_command_button()
         elif bpy.ops.ui.copy_data_path_button.poll():
@@ -102,6 +108,26 @@ def under_pointer(area_type: str, region_type: str) -> str:
 def draws(panel: str) -> int:
     """How often a panel of the extension has been drawn, which a closed one is not."""
     return sum(call.name.endswith(f"{panel}.draw") for call in clock.calls)
+
+
+def is_operator(name: str) -> bool:
+    """Whether the extension has an operator of this name, such as das.generate."""
+    module, _, rest = name.partition(".")
+    return hasattr(bpy.types, f"{module.upper()}_OT_{rest}")
+
+
+def can(operator: str, area_type: str, region_type: str) -> bool:
+    """Whether an operator, such as das.generate, would do anything there."""
+    above, area, region = place(area_type, region_type)
+    module, name = operator.split(".")
+    with bpy.context.temp_override(window=above, area=area, region=region):
+        return getattr(getattr(bpy.ops, module), name).poll()
+
+
+def executed(operator: str) -> int:
+    """How often an operator of the extension has been called."""
+    module, name = operator.split(".")
+    return clock.executed[operator] + clock.executed[f"{module.upper()}_OT_{name}"]
 
 
 def scroll(area_type: str, region_type: str) -> float:

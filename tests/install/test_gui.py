@@ -13,21 +13,57 @@ from diffusion_as_shader.install.environments import Made
 from diffusion_as_shader.install.errors import InstallError
 
 
-def room_with_tools(folder: Path, state: str = "") -> Path:
+def room_with_tools(folder: Path, stamp: str = "") -> Path:
     """A room as a finished set-up leaves it, `import` being a link that leads nowhere from outside."""
     tools = folder / "usr" / "bin"
     tools.mkdir(parents=True)
     for name in gui.TOOLS:
         (tools / name).symlink_to("/etc/alternatives/of the room")
-    if state:
-        (folder / gui.STAMP).write_text(json.dumps({"state": state}))
+    if stamp:
+        (folder / gui.STAMP).write_text(stamp)
     return folder
 
 
-@pytest.mark.parametrize("state, ready", [("", True), ("ready", True), ("making", False)])
-def test_a_room_is_used_again_if_it_was_finished(tmp_path, state, ready):
-    assert gui.is_ready(room_with_tools(tmp_path / "room", state)) == ready
+MADE = json.dumps(gui.READY)
+OLD = json.dumps(gui.READY | {"packages": ["blender"]})
+
+
+@pytest.mark.parametrize("stamp, ready", [("", True), (MADE, True), (OLD, False), ('{"state": "making"}', False), ('{"sta', False)])
+def test_a_room_is_used_again_if_it_was_finished(tmp_path, stamp, ready):
+    assert gui.is_ready(room_with_tools(tmp_path / "room", stamp)) == ready
     assert not gui.is_ready(tmp_path / "none")
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_room_whose_blender_does_not_start_any_more_is_made_anew(tmp_path, monkeypatch, works):
+    made = []
+    monkeypatch.setattr(gui, "APART", ("sh", "-c", f"exit {0 if works else 1}", "sh"))
+    monkeypatch.setattr(gui, "refuse_others", lambda: None)
+    monkeypatch.setattr(gui, "make_room", made.append)
+    room = room_with_tools(tmp_path / "cache" / "room", MADE)
+    assert gui.ready_room(room) == room
+    assert made == ([] if works else [room])
+
+
+def test_a_set_up_that_hangs_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(gui, "debian_mirror", lambda: "file:///nowhere")
+    monkeypatch.setattr(gui, "APART", ("sh", "-c", "echo waits for the network; exec sleep 300", "sh"))
+    monkeypatch.setattr(gui, "SECONDS_TO_MAKE", 0.5)
+    monkeypatch.setattr(gui.shutil, "which", lambda name: name)
+    with pytest.raises(gui.CannotBeHere, match="(?s)did not end.*waits for the network"):
+        gui.make_room(tmp_path / "window")
+
+
+def test_a_run_that_hangs_is_ended_and_names_its_last_picture(tmp_path, capsys):
+    pictures, folder = tmp_path / "build" / "window", tmp_path / "run"
+    pictures.mkdir(parents=True)
+    folder.mkdir()
+    (pictures / "07-sequencer.png").touch()
+    command = [sys.executable, "-c", "import time; time.sleep(300)"]
+    run = gui.WindowRun("window", folder, command, dict(os.environ), tmp_path, patience=0, seconds=0.5)
+    run.follow()
+    assert run.counts().failed == 1
+    assert "is stopped; the last picture is" in (said := capsys.readouterr().out) and "07-sequencer.png" in said
 
 
 def test_a_folder_of_somebody_else_is_left_alone(tmp_path):

@@ -1,0 +1,153 @@
+"""What happens to jobs: cancelled, killed, queued, undone, closed with their file, kept early."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+
+from moves import (
+    QUEUE, RUNNER, SCENE, SECONDS_BETWEEN_LOOKS, SECONDS_TO_CANCEL, SECONDS_TO_GENERATE, SHORT, SHOT, WORK,
+    begin_generating, call, cancel_all, choose_file, ends_well, painted, see_progress, set_settings, strips_of, takes,
+)  # fmt: skip
+from window import Failed, Window
+
+PAINTING = ("pattern",)  # the phase of painter.py's frames
+ENDLESS = painted("sleep=20")  # each of 17 frames: none of these ends by itself before it is found
+SOON = painted("sleep=0.2")
+PREVIEWING = painted("previews=200 pause=1")
+
+
+def cancel(window: Window) -> None:
+    set_settings(window, ENDLESS)
+    begin_generating(window)
+    window.picture("before cancel")
+    window.press_below("das.cancel()", "das.generate", "das.cancel")
+    window.wait(f"not {RUNNER}.running", SECONDS_TO_CANCEL, "the end of a cancelled job")
+    window.picture("cancelled")
+    if window.ask(f"{RUNNER}.message") != "Cancelled.":
+        raise Failed(window.ask(f"{RUNNER}.message"))
+
+
+def kill_the_backend(window: Window) -> None:
+    """A killed backend is replaced and the job goes on; one whose successors are killed too fails, and says what to do."""
+    set_settings(window, ENDLESS)
+    begin_generating(window, PAINTING)
+    killed: set[int] = set()
+    end = time.monotonic() + SECONDS_TO_GENERATE
+    while window.ask(f"{RUNNER}.running"):
+        if time.monotonic() > end:
+            raise Failed(f"the job did not end, although {len(killed)} backends were killed")
+        at_work = window.ask(f"{RUNNER}.progress.phase") in PAINTING
+        connection = json.loads((WORK / "home" / "connection.json").read_text(encoding="utf-8"))
+        if at_work and connection["pid"] not in killed:
+            killed.add(connection["pid"])
+            os.kill(connection["pid"], signal.SIGKILL)
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    window.picture("backend killed")
+    message, failed = window.ask(f"[{RUNNER}.message, {RUNNER}.failed]")
+    if not failed or len(killed) < 2:
+        raise Failed(f"{len(killed)} backends were killed and the job says {message}")
+
+
+def go_on_by_the_messages_button(window: Window) -> None:
+    window.press("das.resume_last")
+    see_progress(window, PAINTING)
+    window.picture("gone on")
+    cancel_all(window)
+
+
+def queue_two_and_cancel_one(window: Window) -> None:
+    """Of two jobs the second is cancelled in the queue's box, and the first goes on, until it is cancelled too."""
+    begin_generating(window, PAINTING)
+    window.press("das.generate")
+    window.wait(f"len({RUNNER}.jobs) == 2")
+    first, second = window.ask(f"[job.folder.name for job in {RUNNER}.jobs]")
+    both_wait_at_the_backend(window)
+    window.picture("queue")
+    window.press_below(second, "das.generate", "das.cancel_queued")
+    window.wait(f"len({RUNNER}.jobs) == 1", SECONDS_TO_CANCEL, "the end of the job that was cancelled")
+    if window.ask(f"{RUNNER}.jobs[0].folder.name") != first:
+        raise Failed("the wrong job was cancelled")
+    cancel_all(window)
+
+
+def both_wait_at_the_backend(window: Window) -> None:
+    unfinished = f"[job for job in {QUEUE}.jobs if job.state in ('queued', 'running')]"
+    window.wait(f"len({unfinished}) == 2", SECONDS_TO_GENERATE, "two jobs in the backend's queue")
+
+
+def keep_a_live_preview(window: Window) -> None:
+    """The clip plays while it is denoised, and is kept as it is."""
+    set_settings(window, PREVIEWING)
+    begin_generating(window, ("denoise",))
+    window.wait("addon('blender_addon.operators.live_preview').shown_preview() is not None")
+    window.find("das.keep_preview")
+    window.picture("live preview")
+    window.press("das.keep_preview")
+    ends_well(window)
+    window.picture("kept preview")
+    notes = json.loads((takes()[-1] / "take.json").read_text(encoding="utf-8"))["notes"]
+    if not any("live preview" in note for note in notes):
+        raise Failed(f"the take does not say that it was stopped early: {notes}")
+
+
+def undo_in_the_middle_of_a_job(window: Window) -> None:
+    """Ctrl Z takes back what was done last; the job goes on to its end all the same."""
+    set_settings(window, SOON)
+    begin_generating(window)
+    window.move(*window.middle("VIEW_3D"))
+    window.key("ctrl+z")
+    window.key("ctrl+z")
+    window.picture("undone")
+    if not window.ask(f"{RUNNER}.running"):
+        raise Failed(f"undo has ended the job, which says {window.ask(f'{RUNNER}.message')}")
+    ends_well(window)
+    if len(list((takes()[-1] / "frames").glob("*.png"))) != SHORT["frames"]:
+        raise Failed("the take has not all its frames")
+
+
+def close_the_file_with_a_queue(window: Window) -> None:
+    """Two jobs are at the backend when the file is saved and opened again; both are there again and come to their ends."""
+    set_settings(window, painted("sleep=0.7"))
+    begin_generating(window)
+    window.press("das.generate")
+    window.wait(f"len({RUNNER}.jobs) == 2")
+    both_wait_at_the_backend(window)
+    window.move(*window.middle("VIEW_3D"))
+    window.key("ctrl+s")
+    window.wait("not bpy.data.is_dirty")
+    window.ask("before_load = bpy.data.scenes[0].as_pointer()")
+    window.key("ctrl+o")
+    choose_file(window, SHOT)
+    window.wait(f"bpy.data.filepath == {str(SHOT)!r} and not bpy.data.is_dirty")
+    window.wait(f"len({RUNNER}.jobs) >= 1", why="the jobs of the file that is open again")
+    window.picture("opened again")
+    ends_well(window)
+    states = [json.loads((take / "take.json").read_text(encoding="utf-8"))["state"] for take in takes()[-2:]]
+    if states != ["done", "done"]:
+        raise Failed(f"the two takes are {states}")
+
+
+def work_in_a_second_window(window: Window) -> None:
+    """Generate there, close it in mid-job: the job is not the window's."""
+    call(window, "New Main Window")
+    window.wait("len(bpy.context.window_manager.windows) == 2")
+    window.settle()
+    set_settings(window, SOON)
+    begin_generating(window)
+    window.picture("second window")
+    window.move(*window.middle("VIEW_3D"))
+    call(window, "Close Window")
+    window.wait("len(bpy.context.window_manager.windows) == 1")
+    if not window.ask(f"{RUNNER}.running"):
+        raise Failed("the job has ended with the window")
+    ends_well(window)
+
+
+def quit_in_the_middle_of_a_job(window: Window) -> None:
+    set_settings(window, ENDLESS)
+    begin_generating(window)
+    window.move(*window.middle("VIEW_3D"))
+    window.quit()
