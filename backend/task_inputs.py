@@ -9,12 +9,11 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from ..shared.camera_files import read_path
-from ..shared.camera_motion import motion
 from ..shared.errors import UsageError
 from ..shared.motion_file import read_motion
 from ..shared.request import GenerationRequest, check
 from ..shared.track_files import read_tracks
+from ..shared.wanted_path import wanted_path
 from .images import ImageioImages
 from .vision.depth import read_depth
 from .vision.masks import read_mask
@@ -49,8 +48,8 @@ def gather(
     size = (request.width, request.height)
     clip = read_clip(Path(request.source), count=request.frames, size=size, fit=request.fit, frames=frames, progress=progress)
     request = check(msgspec.structs.replace(request, start=clip.start, end=clip.end, scene_fps=clip.fps))
-    inputs, notes = {"source": clip.frames}, list(clip.notes)
-    for read in (_depth, _mask, _path, _object_motion, _tracks, _first_frame):
+    inputs, notes = {"source": clip.frames, **wanted_path(request)}, list(clip.notes)
+    for read in (_depth, _mask, _object_motion, _tracks, _first_frame):
         arrays, said = read(request, clip)
         inputs.update(arrays)
         notes += said
@@ -72,7 +71,8 @@ def _depth(request: GenerationRequest, clip: Clip):
         )
     # Outside the picture's own pixels a window holds 0, which is not a depth.
     pictures = [clip.window.picture(z, "values", f"The depth {request.depth.path}") for z in sampled]
-    return {"source_depth": np.stack(pictures).astype(np.float32)}, depth.notes
+    # What there is to say of it, the task says.
+    return {"source_depth": np.stack(pictures).astype(np.float32)}, []
 
 
 def _mask(request: GenerationRequest, clip: Clip):
@@ -80,22 +80,6 @@ def _mask(request: GenerationRequest, clip: Clip):
         return {}, []
     mask = read_mask(Path(request.object.mask))
     return {"mask": clip.window.picture(mask.pixels, "values", f"The mask {request.object.mask}")}, mask.notes
-
-
-def _path(request: GenerationRequest, clip: Clip):
-    """The path as a task has it; a file's own lens comes along."""
-    camera = request.camera
-    if camera.motion:
-        return {"world_to_camera": motion(camera.motion, request.frames, camera.order)}, []
-    if not camera.path:
-        return {}, []
-    path = read_path(Path(camera.path), size=(request.width, request.height))
-    if len(path.frames) != request.frames:
-        raise UsageError(
-            f"The path {camera.path} has {len(path.frames)} frames, and {request.frames} are made.",
-            f"Give a path of {request.frames} frames, or another --count.",
-        )
-    return {"world_to_camera": path.world_to_camera, "K": path.K}, []
 
 
 def _object_motion(request: GenerationRequest, clip: Clip):

@@ -14,12 +14,11 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from ..shared.camera_files import read_path
-from ..shared.camera_motion import motion
 from ..shared.errors import SceneError, UsageError
 from ..shared.motion_file import read_motion
 from ..shared.request import GenerationRequest
 from ..shared.track_files import read_tracks
+from ..shared.wanted_path import wanted_path
 from .camera_path import CameraTrack, read_cameras
 from .capture.first_frame import first_frame
 from .capture.signals import nothing_seen
@@ -120,18 +119,8 @@ class TaskInputs:
     # each input
 
     def _path(self) -> None:
-        request, camera = self._request, self._request.camera
-        if camera.motion:
-            self.arrays["world_to_camera"] = motion(camera.motion, request.frames, camera.order)
-        elif camera.path:
-            path = read_path(Path(camera.path), size=(request.width, request.height))
-            if len(path.frames) != request.frames:
-                raise UsageError(
-                    f"{camera.path} has {len(path.frames)} frames, the video has {request.frames}.",
-                    f"Make {len(path.frames)} frames, or give a path of {request.frames}.",
-                )
-            self.arrays |= {"world_to_camera": path.world_to_camera, "K": path.K}
-        else:
+        self.arrays |= wanted_path(self._request)
+        if self._follows_camera:
             self.arrays["world_to_camera"] = self._track.world_to_camera
             self.arrays["K"] = np.array([each.intrinsics.matrix for each in self._track.cameras])
             self._measured_in_scene()
