@@ -1,4 +1,4 @@
-"""Backends for tests in Blender."""
+"""The add-on, files and backends for tests in Blender."""
 
 import os
 import time
@@ -8,8 +8,49 @@ import pytest
 
 from diffusion_as_shader.shared import backend_process, home
 
-SECONDS = 60
+SECONDS = 120
 PATTERNS = Path(__file__).parents[1] / "backend"
+
+
+@pytest.fixture
+def addon():
+    """The add-on, enabled for one test."""
+    import bpy
+    from diffusion_as_shader import blender_addon
+    from diffusion_as_shader.blender_addon import properties
+    from diffusion_as_shader.blender_addon.runner import runner
+
+    if hasattr(bpy.types.Scene, "das"):  # a command of another test has registered the properties alone
+        properties.unregister()
+    blender_addon.register()
+    yield
+    blender_addon.unregister()
+    runner.tell("")
+
+
+@pytest.fixture
+def saved_scene(addon, tmp_path):
+    """The scene of a saved file, small and with a small request."""
+    import bpy
+    from diffusion_as_shader.blender_addon import properties
+
+    from .scenes import REQUEST, moving_cube
+
+    properties.apply_request(moving_cube(), REQUEST)
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
+    return bpy.context.scene
+
+
+@pytest.fixture
+def backend():
+    """A backend can be started; once the job has released it, it ends by itself."""
+    if not home.environments("backend"):
+        pytest.skip("environments.json names no backend environment")
+    yield
+    end = time.monotonic() + SECONDS
+    while backend_process.find_backend() is not None:
+        assert time.monotonic() < end, "nobody holds a lease, yet the backend runs"
+        time.sleep(0.05)
 
 
 @pytest.fixture

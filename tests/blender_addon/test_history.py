@@ -9,7 +9,6 @@ import pytest
 
 bpy = pytest.importorskip("bpy", reason="needs Blender")
 
-from diffusion_as_shader import blender_addon
 from diffusion_as_shader.blender_addon import properties, sequencer
 from diffusion_as_shader.blender_addon.history import history
 from diffusion_as_shader.blender_addon.images import BlenderImages
@@ -20,18 +19,12 @@ from diffusion_as_shader.shared.request import FirstFrame
 from diffusion_as_shader.shared.take import Take
 
 from .panel_layout import drawn
-from .scenes import REQUEST, moving_cube
+from .scenes import REQUEST
 
 
 @pytest.fixture
-def scene(tmp_path):
-    if hasattr(bpy.types.Scene, "das"):
-        properties.unregister()
-    blender_addon.register()
-    moving_cube()
-    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
-    yield bpy.context.scene
-    blender_addon.unregister()
+def scene(saved_scene):
+    return saved_scene
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ bpy = pytest.importorskip("bpy", reason="needs Blender")
 from diffusion_as_shader.blender_addon import sequencer
 from diffusion_as_shader.blender_addon.images import BlenderImages
 from diffusion_as_shader.blender_addon.jobs import Job
-from diffusion_as_shader.shared import backend_process, home
+from diffusion_as_shader.shared import home
 from diffusion_as_shader.shared.errors import Cancelled, SceneError, UsageError
 from diffusion_as_shader.shared.take import Take
 from diffusion_as_shader.shared.timeline import strip_elements
@@ -25,18 +25,6 @@ SECONDS = 120
 @pytest.fixture
 def scene():
     return moving_cube()
-
-
-@pytest.fixture
-def backend():
-    """A backend can be started; once the job has released it, it ends by itself."""
-    if not home.environments("backend"):
-        pytest.skip("environments.json names no backend environment")
-    yield
-    end = time.monotonic() + SECONDS
-    while backend_process.find_backend() is not None:
-        assert time.monotonic() < end, "nobody holds a lease, yet the backend runs"
-        time.sleep(0.05)
 
 
 def step_until(job, reached) -> None:

@@ -7,7 +7,6 @@ import pytest
 bpy = pytest.importorskip("bpy", reason="needs Blender")
 
 from diffusion_as_shader import blender_addon
-from diffusion_as_shader.blender_addon import properties
 from diffusion_as_shader.blender_addon.error_report import report_of_last_error
 from diffusion_as_shader.blender_addon.mending import MENDS
 from diffusion_as_shader.blender_addon.runner import runner
@@ -18,7 +17,6 @@ from diffusion_as_shader.shared.errors import GenerationError
 from diffusion_as_shader.shared.generation import raise_bad_end
 
 from .panel_layout import drawn
-from .scenes import REQUEST, moving_cube
 
 ROOT = Path(blender_addon.__file__).parents[1]
 
@@ -32,16 +30,8 @@ class Broken(Stepwise):
 
 
 @pytest.fixture
-def scene(tmp_path):
-    if hasattr(bpy.types.Scene, "das"):
-        properties.unregister()
-    blender_addon.register()
-    scene = moving_cube()
-    properties.apply_request(scene, REQUEST)
-    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
-    yield bpy.context.scene
-    blender_addon.unregister()
-    runner.tell("")
+def scene(saved_scene):
+    return saved_scene
 
 
 def test_every_button_is_an_operator_that_takes_its_options(scene):

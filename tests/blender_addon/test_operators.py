@@ -19,21 +19,8 @@ SECONDS = 120
 
 
 @pytest.fixture
-def addon():
-    if hasattr(bpy.types.Scene, "das"):  # a command of another test has registered the properties alone
-        properties.unregister()
-    blender_addon.register()
-    yield
-    blender_addon.unregister()
-
-
-@pytest.fixture
-def scene(addon, tmp_path):
-    """A saved file of the small scene with the small request."""
-    scene = moving_cube()
-    properties.apply_request(scene, REQUEST)
-    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
-    return bpy.context.scene
+def scene(saved_scene):
+    return saved_scene
 
 
 def run_to_end() -> None:

@@ -5,7 +5,6 @@ import pytest
 
 bpy = pytest.importorskip("bpy", reason="needs Blender")
 
-from diffusion_as_shader import blender_addon
 from diffusion_as_shader.blender_addon import preferences, properties
 from diffusion_as_shader.blender_addon.jobs import Job
 from diffusion_as_shader.blender_addon.panels import CLASSES, IN_SEQUENCER
@@ -18,13 +17,8 @@ from .scenes import REQUEST, moving_cube
 
 
 @pytest.fixture
-def scene():
-    if hasattr(bpy.types.Scene, "das"):
-        properties.unregister()
-    blender_addon.register()
-    yield moving_cube()
-    blender_addon.unregister()
-    runner.message = runner.fix = ""
+def scene(addon):
+    return moving_cube()
 
 
 def test_every_panel_is_a_tab_of_the_viewport(scene):

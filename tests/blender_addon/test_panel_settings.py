@@ -7,7 +7,6 @@ import pytest
 
 bpy = pytest.importorskip("bpy", reason="needs Blender")
 
-from diffusion_as_shader import blender_addon
 from diffusion_as_shader.blender_addon import image_view, properties
 from diffusion_as_shader.blender_addon.images import BlenderImages
 from diffusion_as_shader.blender_addon.operators.generate import as_draft
@@ -18,22 +17,12 @@ from diffusion_as_shader.shared.request import FirstFrame, GenerationRequest
 from diffusion_as_shader.shared.take import Take
 from diffusion_as_shader.shared.task_settings import Repaint
 
-from .scenes import REQUEST, moving_cube
+from .scenes import REQUEST
 
 
 @pytest.fixture
-def scene(tmp_path):
-    """A saved file of the small scene with the small request."""
-    if hasattr(bpy.types.Scene, "das"):
-        properties.unregister()
-    blender_addon.register()
-    scene = moving_cube()
-    scene.timeline_markers.clear()
-    properties.apply_request(scene, REQUEST)
-    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
-    yield bpy.context.scene
-    blender_addon.unregister()
-    runner.tell("")
+def scene(saved_scene):
+    return saved_scene
 
 
 def three_pictures(scene, folder):

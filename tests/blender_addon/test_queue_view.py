@@ -1,6 +1,5 @@
 """The queue: what the backend has, moved, cancelled, tried again, and gone on with after another file was open."""
 
-import msgspec
 import pytest
 
 bpy = pytest.importorskip("bpy", reason="needs Blender")
@@ -17,21 +16,13 @@ from diffusion_as_shader.shared import backend_process
 from diffusion_as_shader.shared.take import Take
 
 from .panel_layout import drawn as all_drawn
-from .scenes import REQUEST, moving_cube
 
 
 @pytest.fixture
-def scene(tmp_path, monkeypatch):
+def scene(saved_scene, monkeypatch):
     """A saved file whose engine is the one for tests."""
     monkeypatch.setattr(properties, "engine_of", lambda scene: "test_pattern")
-    if hasattr(bpy.types.Scene, "das"):
-        properties.unregister()
-    blender_addon.register()
-    scene = moving_cube()
-    properties.apply_request(scene, msgspec.structs.replace(REQUEST, engine="projection"))
-    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
-    yield bpy.context.scene
-    blender_addon.unregister()
+    return saved_scene
 
 
 def drawn() -> list[str]:

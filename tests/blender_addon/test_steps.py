@@ -13,7 +13,7 @@ from diffusion_as_shader.blender_addon.jobs import Job
 from diffusion_as_shader.blender_addon.resume_job import ResumeJob
 from diffusion_as_shader.shared import messages, preparation, signal_file
 from diffusion_as_shader.shared.stacks import Stack
-from diffusion_as_shader.shared.take import SIGNAL_NAMES, ContentHash, Take, content_hash
+from diffusion_as_shader.shared.take import ContentHash, Take, content_hash
 
 from .scenes import REQUEST, moving_cube
 

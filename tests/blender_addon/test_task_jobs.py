@@ -1,7 +1,5 @@
 """The tasks from a scene to a take and its video, with a real backend; their settings and panels."""
 
-import time
-
 import msgspec
 import numpy as np
 import pytest
@@ -14,7 +12,6 @@ from diffusion_as_shader.blender_addon.capture.geometry import capture
 from diffusion_as_shader.blender_addon.capture.signals import draw_signals
 from diffusion_as_shader.blender_addon.images import BlenderImages
 from diffusion_as_shader.blender_addon.task_jobs import TaskJob, job_of
-from diffusion_as_shader.shared import backend_process, home
 from diffusion_as_shader.shared.errors import DasError, UsageError
 from diffusion_as_shader.shared.request import CameraControl, FirstFrame, MotionTransfer, ObjectManipulation, Repaint
 from diffusion_as_shader.shared.take import Take
@@ -22,7 +19,7 @@ from diffusion_as_shader.shared.take import Take
 from .drawing import grown
 from .scenes import REQUEST, moving_cube
 
-SECONDS = 120
+pytestmark = pytest.mark.usefixtures("backend")
 NEAR = 4  # levels: one of 64 pixels
 IMAGES = BlenderImages()
 CAMERA = msgspec.structs.replace(REQUEST, task="camera_control")
@@ -40,18 +37,6 @@ def scene():
         scene.camera.location.x = x
         scene.camera.keyframe_insert("location", frame=frame)
     return scene
-
-
-@pytest.fixture(autouse=True)
-def backend():
-    """One can be started; once the job has released it, it ends by itself."""
-    if not home.environments("backend"):
-        pytest.skip("environments.json names no backend environment")
-    yield
-    end = time.monotonic() + SECONDS
-    while backend_process.find_backend() is not None:
-        assert time.monotonic() < end, "nobody holds a lease, yet the backend runs"
-        time.sleep(0.05)
 
 
 def made(scene, request, folder, purpose, **options) -> Take:

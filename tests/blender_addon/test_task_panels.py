@@ -6,7 +6,6 @@ import pytest
 
 bpy = pytest.importorskip("bpy", reason="needs Blender")
 
-from diffusion_as_shader import blender_addon
 from diffusion_as_shader.blender_addon import properties
 from diffusion_as_shader.blender_addon.footage import in_own_frames
 from diffusion_as_shader.blender_addon.images import BlenderImages
@@ -27,12 +26,8 @@ from .scenes import moving_cube
 
 
 @pytest.fixture
-def scene():
-    if hasattr(bpy.types.Scene, "das"):
-        properties.unregister()
-    blender_addon.register()
-    yield moving_cube()
-    blender_addon.unregister()
+def scene(addon):
+    return moving_cube()
 
 
 def test_mesh_to_video_asks_for_nothing_new(scene):
