@@ -30,10 +30,11 @@ from .errors import Cancelled, DasError, UsageError
 from .farm.options import add_farm_command
 from .home import Room
 from .interrupt import interrupt_postponed
-from .options import add_capture_options, add_generation_options, add_resume_option, add_scene_options, add_write_options
+from .options import add_capture_options, add_generation_options, add_resume_option, add_scene_options, add_score_options, add_write_options
 from .processes import end_process
 from .report import JsonReporter, Reporter, debugging, part_from_blender
 from .task_options import add_repaint_options, add_task_commands
+from .train_options import add_train_commands
 
 PACKAGES: dict[Room, str] = {"blender": "..blender_addon.commands", "backend": "..backend.commands"}
 MARKS: dict[Room, str] = {"blender": "bpy", "backend": "imageio"}
@@ -60,7 +61,10 @@ PLACES: dict[str, Place] = {
     "benchmark points": Place(("backend",), "benchmark_points"),
     "benchmark tracks": Place(("blender",), "benchmark_tracks"),
     "benchmark tracks take": Place(("backend",), "benchmark_tracks"),
+    "benchmark score": Place(("blender",), "benchmark_score"),
+    "benchmark score take": Place(("backend",), "benchmark_score"),
     "benchmark das": Place(("backend",), "benchmark_das", "torch"),
+    "score": Place(("backend", "blender"), "score"),
     "serve": Place(("backend",), "serve"),
     "doctor": Place(("backend", "blender"), "doctor"),
     "camera-control": Place(("backend",), "task"),
@@ -76,11 +80,13 @@ PLACES: dict[str, Place] = {
     "dataset clips": Place(("blender",), "dataset_clips"),
     "models": Place(("backend",), "models", "torch"),
     "models without torch": Place(("backend",), "models"),
+    "farm": Place(("backend", "blender"), "farm"),
     "demo": Place(("blender",), "demo"),
+    "train": Place(("backend",), "train", "torch"),
+    "export": Place(("backend",), "export", "torch"),
 }
 
 
-    "farm": Place(("backend", "blender"), "farm"),
 class Parser(argparse.ArgumentParser):
     """argparse whose errors are ours."""
 
@@ -152,7 +158,7 @@ def rooms_here() -> list[Room]:
 def command_key(args: argparse.Namespace) -> str:
     """The entry of PLACES that parsed arguments ask for."""
     if args.command == "benchmark":
-        a_take = args.what == "tracks" and args.file and args.file.is_dir()
+        a_take = args.what in ("tracks", "score") and args.file and args.file.is_dir()
         return f"benchmark {args.what}" + (" take" if a_take else "")
     if args.command == "models" and args.action in ("list", "path", "remove") and not _model_is_first():
         return "models without torch"
@@ -279,15 +285,17 @@ def parser() -> Parser:
     for command in add_task_commands(add, blender):
         add_generation_options(command)
     _add_backend_commands(add, blender, everywhere)
+    add_farm_command(add, everywhere, Parser)
+    add_train_commands(add)
     return whole
 
 
 def _add_scene_commands(add, blender: argparse.ArgumentParser) -> None:
     track = add("track", "Draw the tracking video, first frame and camera path of a scene into a take.", blender)
     _add_scene_file(track)
-    add_farm_command(add, everywhere, Parser)
-    add_train_commands(add)
     track.add_argument("-o", dest="output", type=Path, metavar="TAKE", help="a new folder (default: beside the file)")
+    add_resume_option(track)
+    add_scene_options(track)
     add_capture_options(track)
     add_write_options(track)
     add_repaint_options(track)
@@ -298,10 +306,9 @@ def _add_scene_commands(add, blender: argparse.ArgumentParser) -> None:
     _add_scene_file(check)
     check.add_argument("--strict", action="store_true", help="warnings block too")
     check.add_argument(
-    add_resume_option(track)
-    add_scene_options(track)
         "--with-first-frame", action="store_true", help="render the first frame and compare its edges (an image file always is)"
     )
+    add_scene_options(check)
     add_capture_options(check)
 
     _add_camera(add("camera", "Write a scene's camera path; or bring a path, or a motion, into the scene as a new camera.", blender))
@@ -310,19 +317,19 @@ def _add_scene_commands(add, blender: argparse.ArgumentParser) -> None:
     generate.add_argument("target", nargs="?", type=Path, metavar="FILE|TAKE", help="a .blend file or a take folder")
     generate.add_argument("--tracking", type=Path, metavar="VIDEO|FOLDER", help="a tracking video made elsewhere")
     generate.add_argument("-o", dest="output", type=Path, metavar="TAKE", help="a new folder (default: beside the file)")
+    add_resume_option(generate)
+    add_scene_options(generate)
     add_capture_options(generate)
     add_write_options(generate)
-    add_scene_options(check)
     add_repaint_options(generate)
     add_generation_options(generate)
+    add_score_options(generate)
 
     demo = add("demo", "Run the whole path on the example scene.", blender)
     demo.add_argument("--scene", type=Path, metavar="FILE", help="a .blend file instead of the example scene")
     demo.add_argument("-o", dest="output", type=Path, metavar="FOLDER", help="where to put it all")
     add_capture_options(demo)
     add_write_options(demo)
-    add_resume_option(generate)
-    add_scene_options(generate)
     add_generation_options(demo)
 
 
@@ -340,8 +347,8 @@ def _add_camera(camera: argparse.ArgumentParser) -> None:
 
 def _add_backend_commands(add, blender: argparse.ArgumentParser, everywhere: argparse.ArgumentParser) -> None:
     benchmark = add("benchmark", "Measure speed or quality on this machine.", blender)
-    benchmark.add_argument("what", choices=("tracking", "projection", "points", "tracks", "das"))
-    benchmark.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a .blend file (default: the example); for tracks also a take of it")
+    benchmark.add_argument("what", choices=("tracking", "projection", "points", "tracks", "score", "das"))
+    benchmark.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a .blend file (default: the example); for tracks and score also what they made of it")
     benchmark.add_argument("-o", dest="output", type=Path, metavar="FOLDER", help="where to put pictures")
     model = benchmark.add_argument_group("benchmark das", "--size full, the default with a card, or --size tiny")
     model.add_argument("--weights", metavar="FOLDER|ID", help="these weights (default: random ones)")
@@ -359,12 +366,14 @@ def _add_backend_commands(add, blender: argparse.ArgumentParser, everywhere: arg
         "--here", action="store_true", help="only what this Python itself can say"
     )
     _add_models(add("models", "Weights of the model: list, pull, verify, path, remove, tiny."), everywhere)
+    _add_dataset(add, blender, everywhere)
+    score = add("score", "Say how well finished takes keep to their scene's motion, and rank them.")
+    score.add_argument("takes", type=Path, nargs="+", metavar="TAKE")
     encode = add("encode", "Write a take's tracking and frames as lossless video.")
     encode.add_argument("take", type=Path, metavar="TAKE")
     encode.add_argument(
         "--codec", choices=("ffv1", "h264"), default="ffv1", help="FFV1 in .mkv, or H.264 RGB in .mp4 (default: %(default)s)"
     )
-    _add_dataset(add, blender, everywhere)
 
 
 def _add_models(models: argparse.ArgumentParser, everywhere: argparse.ArgumentParser) -> None:
@@ -390,10 +399,10 @@ def _add_models(models: argparse.ArgumentParser, everywhere: argparse.ArgumentPa
     tiny.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed gives the same weights (default: 0)")
 
 
-def _add_scene_file(command: argparse.ArgumentParser) -> None:
-    command.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a .blend file (inside Blender: the open one)")
 def _add_dataset(add, blender: argparse.ArgumentParser, everywhere: argparse.ArgumentParser) -> None:
     dataset = add("dataset", "Clips to train on: made by Blender, looked at, checked.")
     add_dataset_commands(dataset.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=Parser), blender, everywhere)
 
 
+def _add_scene_file(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a .blend file (inside Blender: the open one)")
