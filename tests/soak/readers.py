@@ -64,7 +64,7 @@ class Watch:
         self._ended.set()
         self._thread.join()
         self._witness.communicate(timeout=SECONDS)
-        self.waits = [waited for _, waited in json.loads(self._file.read_text())]
+        self.waits = [took for _, took, _ in json.loads(self._file.read_text())]
 
     def told(self) -> str:
         memory_told = f"the server's memory rose by {(self.peak - self.before) >> 20} MB at most" if self.peak else "memory not measured here"
