@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
+from ..shared.control_score import check_scored
 from ..shared.errors import UsageError
 from ..shared.messages import EngineInfo, Submit
 from ..shared.request import GenerationRequest, check
@@ -34,6 +35,9 @@ def check_submit(submit: Submit, infos: list[EngineInfo]) -> None:
     _check_kept(submit.request)
     if submit.work == "prepare":
         check_inputs(submit.request, submit.signals)
+        return
+    if submit.work == "score":
+        check_scored(submit.request, submit.signals)
         return
     _check_engine(submit.request, infos)
     for name in OBLIGATORY:

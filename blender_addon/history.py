@@ -15,6 +15,7 @@ import bpy
 import msgspec
 
 from ..shared.errors import DasError
+from ..shared.ranking import FAVOURITE
 from ..shared.request import GenerationRequest
 from ..shared.take import Take, TakeRecord
 from .areas import redraw_sidebars
@@ -24,7 +25,6 @@ from .preferences import takes_folder
 SECONDS_BETWEEN_SCANS = 2.0
 SECONDS_A_STEP = 0.005
 SECONDS_BETWEEN_STEPS = 0.02
-FAVOURITE = "favourite"  # an empty file: take.json belongs to the job while it runs
 
 
 class Picture(NamedTuple):

@@ -6,10 +6,9 @@ All of it runs on the main thread.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 
-import bpy
 import numpy as np
 
 from ..shared.camera import camera_path
@@ -46,6 +45,7 @@ class Job(TakeJob):
             stacks = yield from self._draw(captured)
             path = camera_path(captured.cameras, self._sampled(), self._video_fps())
         self.take.write_camera_path(path)
+        self.take.write_objects(captured.object_names)
         if picture is not None:
             self.take.write_first_frame(picture)
         yield from self._write(stacks)

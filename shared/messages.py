@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 import numpy as np
 
+from .control_score import ControlScore
 from .request import MAX_FRAMES, GenerationRequest
 
 PROTOCOL_VERSION = 1
@@ -25,7 +26,7 @@ Place = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 ProcessId = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 Line = Annotated[str, msgspec.Meta(max_length=200)]
 Name = Annotated[str, msgspec.Meta(pattern="^[A-Za-z_]{1,40}$", max_length=40)]  # safe as a part of a file's name
-WorkKind = Literal["generate", "prepare"]  # an engine makes frames; a task makes the signals of a take
+WorkKind = Literal["generate", "prepare", "score"]  # an engine makes frames; a task the signals of a take; frames are measured
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 FINAL_STATES = ("done", "failed", "cancelled")
 
@@ -286,6 +287,7 @@ class Done(Message):
     notes: list[str] = []
     timings: dict[str, float] = {}
     versions: dict[str, str] = {}
+    score: ControlScore | None = None  # of a job that measures frames
 
 
 class Failed(Message):

@@ -70,6 +70,13 @@ def add_resume_option(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_score_options(command: argparse.ArgumentParser) -> None:
+    """How well the result keeps to the motion, and the best of several."""
+    group = command.add_argument_group("score")
+    group.add_argument("--score", action="store_true", help="say how well the result keeps to the scene's motion")
+    group.add_argument("--best-of", type=int, metavar="N", help="make N seeds, each a take beside the first, and rank them by their scores")
+
+
 def add_write_options(command: argparse.ArgumentParser) -> None:
     """What a capture writes for other tools."""
     group = command.add_argument_group("also write")

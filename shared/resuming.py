@@ -12,7 +12,7 @@ from .request import GenerationRequest
 from .take import Images, Take
 
 FILES = (
-    *("camera.json", "first_frame.png", "signals.npz", "tracks.npz", "video.mp4"),
+    *("camera.json", "objects.json", "first_frame.png", "signals.npz", "tracks.npz", "video.mp4"),
     *("tracking.mkv", "tracking.mp4", "frames.mkv", "frames.mp4", "*.partial"),
 )
 FOLDERS = ("tracking", "frames", "coordinates", "depth", "mattes", "flow", "candidates")

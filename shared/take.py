@@ -2,6 +2,7 @@
 
 take.json        TakeRecord: request, state, versions, hashes, timings, chosen fallbacks
 camera.json      shared.camera.CameraPath
+objects.json     the objects' names by their numbers, where a scene was captured
 first_frame.png  u8 [H,W,3] sRGB
 tracking/0001.png ...   the tracking video
 signals.npz      valid, rest, object, depth (absent where a take was made from videos)
@@ -29,6 +30,7 @@ import msgspec
 import numpy as np
 
 from .camera import CameraPath, read_camera_path, write_camera_path
+from .control_score import ControlScore
 from .errors import DasError, GenerationError, UsageError
 from .request import GenerationRequest
 from .signal_file import reading_arrays, writing_arrays
@@ -61,7 +63,8 @@ class Failure(msgspec.Struct, kw_only=True):
 
 
 class TakeRecord(msgspec.Struct, kw_only=True):
-    """take.json. ``notes`` says every chosen fallback, ``used`` the signals that the engine used."""
+    """take.json. ``notes`` says every chosen fallback, ``used`` the signals that the engine used.
+    ``score`` is how well its results keep to its motion, None where that was not measured."""
 
     version: int = 1
     job: str
@@ -75,6 +78,7 @@ class TakeRecord(msgspec.Struct, kw_only=True):
     notes: list[str] = []
     used: list[str] = []
     failure: Failure | None = None
+    score: ControlScore | None = None
 
 
 class Take:
@@ -202,6 +206,11 @@ class Take:
     def write_camera_path(self, path: CameraPath) -> None:
         with self._guarded():
             write_camera_path(path, self.folder / "camera.json")
+
+    def write_objects(self, names: list[str]) -> None:
+        """objects.json: the names of the signal ``object``'s numbers, which begin at 1."""
+        content = {str(number): name for number, name in enumerate(names, start=1)}
+        self.write_file("objects.json", msgspec.json.format(msgspec.json.encode(content), indent=1))
 
     def write_first_frame(self, pixels: np.ndarray) -> None:
         self.record.hashes["first_frame"] = content_hash(pixels)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from . import messages, options
-from .client import Client
-from .errors import Cancelled, UsageError
-from .generation import generate, reach_backend, told_in
+from . import options
+from .best_of import check_best_of, generate_best, score_takes
+from .command_backend import PATIENCE, backend_of, tell_events
+from .errors import UsageError
+from .generation import generate
 from .interrupt import cancelled_by_signal
 from .preparation import prepare
 from .report import Reporter
@@ -24,23 +23,23 @@ from .take import Images, Take
 from .take_copy import copy_take
 
 GENERATION_FIELDS = {"engine", "prompt", "negative_prompt", "seed", "repaint", *options.MODEL_FIELDS}
-PATIENCE = 0.2  # seconds that one look for events may wait
-SECONDS_BETWEEN_LOOKS = 0.05
 
 
 def generate_take(args: argparse.Namespace, reporter: Reporter, images: Images) -> int:
     """Generate a prepared take, go on with an interrupted one, or make a new one with -o; the exit code."""
     options.refuse_scene_options(args)
+    check_best_of(args.best_of)
     take = Take.open(args.target, images)
     take = _begun_or_copied(take, args) if args.output else _changed(take, args)
     if getattr(args, "repaint", None):
-        run_generation(take, reporter, _inputs_of_repaint(take))
-    elif take.record.state == "done" and not take.missing_frames():
+        run_generation(take, reporter, _inputs_of_repaint(take), only_tracking=args.best_of is not None)
+    elif args.best_of is None and take.record.state == "done" and not take.missing_frames():
         reporter.note("This take is complete. Give -o for a new one.")
-    else:
+    elif args.best_of is None:
         run_generation(take, reporter)
-    tell_result(take, reporter)
-    return 0
+    if args.best_of is not None:
+        return generate_best(take, args.best_of, reporter)
+    return tell_made(take, args, reporter)
 
 
 def repaint_take(args: argparse.Namespace, reporter: Reporter, images: Images) -> int:
@@ -88,34 +87,12 @@ def run_generation(
     cancel = {"patience": PATIENCE, "cancelled": lambda: bool(stopped)}
     with cancelled_by_signal(lambda: stopped.append(True)):
         reporter.progress("backend", 0, 1)
-        with _backend(take, stopped) as peer:
+        with backend_of(take, stopped) as peer:
             if inputs is not None:
-                _tell(prepare(take, peer, inputs, request=request, **cancel), take, reporter)
+                tell_events(prepare(take, peer, inputs, request=request, **cancel), take, reporter)
             if not only_tracking:
-                _tell(generate(take, peer, **cancel), take, reporter)
+                tell_events(generate(take, peer, **cancel), take, reporter)
                 reporter.saved(take.video)
-
-
-def _tell(events: Iterator[messages.Message | None], take: Take, reporter: Reporter) -> None:
-    for event in events:
-        if isinstance(event, messages.Progress):
-            reporter.progress(event.phase, event.step, event.total, event.eta)
-        elif isinstance(event, messages.Frame):
-            reporter.event("frame", index=event.index, file=take.frame_file(event.index))
-            reporter.saved(take.frame_file(event.index))
-
-
-@contextmanager
-def _backend(take: Take, stopped: list[bool]) -> Iterator[Client]:
-    """A client of the backend; a take that gets none is marked failed, or cancelled."""
-    with told_in(take):
-        for peer in reach_backend("das"):
-            if stopped:
-                raise Cancelled("Cancelled while the backend was started.")
-            if peer is None:
-                time.sleep(SECONDS_BETWEEN_LOOKS)
-    with peer:
-        yield peer
 
 
 def tell_prepared(take: Take, reporter: Reporter) -> None:
@@ -131,10 +108,18 @@ def tell_prepared(take: Take, reporter: Reporter) -> None:
     )
 
 
+def tell_made(take: Take, args: argparse.Namespace, reporter: Reporter) -> int:
+    """The finished video, scored where that is asked for; the exit code."""
+    if args.score:
+        score_takes([take], reporter)
+    tell_result(take, reporter)
+    return 0
+
+
 def tell_result(take: Take, reporter: Reporter) -> None:
     """Where the finished video lies, and how it came to be."""
     record = take.record
-    for sentence in record.notes:
+    for sentence in (*record.notes, *([record.score.sentence] if record.score else [])):
         reporter.note(sentence)
     reporter.result(
         str(take.video),
@@ -146,6 +131,7 @@ def tell_result(take: Take, reporter: Reporter) -> None:
         timings=record.timings,
         versions=record.versions,
         notes=record.notes,
+        score=msgspec.to_builtins(record.score, str_keys=True),
     )
 
 

@@ -47,8 +47,12 @@ def read_take(folder: Path) -> tuple[np.ndarray, Tracks]:
         raise UsageError(f"{folder} lacks {len(take.missing_frames())} of its frames.", AGAIN)
     if not (folder / "tracks.npz").is_file():
         raise UsageError(f"{folder} holds no tracks.npz.", AGAIN)
-    video = np.stack([take.images.read(take.frame_file(index)) for index in range(take.record.request.frames)])
-    return video, read_tracks(folder / "tracks.npz")
+    return read_frames(take), read_tracks(folder / "tracks.npz")
+
+
+def read_frames(take: Take) -> np.ndarray:
+    """All results, u8 [T,H,W,3]."""
+    return np.stack([take.read_picture(take.frame_file(index)) for index in range(take.record.request.frames)])
 
 
 def _tell(reporter: Reporter, name: str, found: Score, seconds: float, truth: Tracks) -> None:

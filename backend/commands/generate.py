@@ -9,7 +9,7 @@ from ...shared.errors import UsageError
 from ...shared.report import Reporter
 from ...shared.request import GenerationRequest
 from ...shared.take import Take, new_take_folder
-from ...shared.take_command import generate_take, run_generation, tell_result
+from ...shared.take_command import generate_take, run_generation, tell_made
 from ..images import ImageioImages
 from ..tracking_input import take_from_tracking
 
@@ -20,8 +20,7 @@ def run(args: argparse.Namespace, reporter: Reporter) -> int:
     options.refuse_scene_options(args)
     take = _from_tracking(args)
     run_generation(take, reporter)
-    tell_result(take, reporter)
-    return 0
+    return tell_made(take, args, reporter)
 
 
 def _from_tracking(args: argparse.Namespace) -> Take:
@@ -36,6 +35,8 @@ def _from_tracking(args: argparse.Namespace) -> Take:
             "A tracking video has its own frames, size and colours.",
             "Leave --frames, --size, --count, --fit, --hidden, --percentiles and --background away.",
         )
+    if args.best_of is not None or args.score:
+        raise UsageError("A tracking video alone does not say where its points truly are.", "Leave --score and --best-of away, or give the .blend file.")
     if args.write or args.points:
         raise UsageError("Only a scene has what --write writes.", "Leave --write and --points away, or give the .blend file.")
     request = options.changed(GenerationRequest(), args)

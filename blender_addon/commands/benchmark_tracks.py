@@ -34,7 +34,7 @@ def run(args: argparse.Namespace, reporter: Reporter) -> int:
     request = clip_request(request_from(args, scene), rendered_as_asked=bool(args.first_frame))
     with tempfile.TemporaryDirectory(prefix="das-benchmark-") as scratch:
         take = render_clip(scene, request, args.output or Path(scratch) / name, reporter)
-        return _measure(take.folder, reporter)
+        return measure("tracks", take.folder, reporter)
 
 
 def clip_request(request: GenerationRequest, *, rendered_as_asked: bool) -> GenerationRequest:
@@ -48,17 +48,22 @@ def render_clip(scene: bpy.types.Scene, request: GenerationRequest, folder: Path
     job = Job(scene, request, folder, "track", tell=lambda step: reporter.progress(*step))
     with cancelled_by_signal(job.cancel):
         take = job.run()
-    images = BlenderImages()
     take.write_frame(0, take.read_first_frame())
+    render_frames(scene, take, reporter)
+    return take
+
+
+def render_frames(scene: bpy.types.Scene, take: Take, reporter: Reporter) -> None:
+    """All results but the first of a take, as the scene's camera sees them."""
+    request, images = take.record.request, BlenderImages()
     for index, moment in enumerate(sample_frames(request.start, request.end, request.frames)[1:], start=1):
         reporter.progress("renders", index, request.frames)
         there = msgspec.structs.replace(request, start=float(moment), end=float(moment) + 1)
         take.write_frame(index, first_frame(scene, there, images))
     reporter.progress("renders", request.frames, request.frames)
-    return take
 
 
-def _measure(folder: Path, reporter: Reporter) -> int:
-    """The same command on the take, in the backend's Python."""
-    argv = ["benchmark", "tracks", str(folder.resolve()), *(["--json"] if isinstance(reporter, JsonReporter) else [])]
+def measure(what: str, folder: Path, reporter: Reporter) -> int:
+    """The same benchmark of what was rendered, in the backend's Python."""
+    argv = ["benchmark", what, str(folder.resolve()), *(["--json"] if isinstance(reporter, JsonReporter) else [])]
     return subprocess.run(cli.command_in(argv, "backend"), stdout=reporter.out, stderr=reporter.err).returncode

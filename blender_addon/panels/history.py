@@ -73,6 +73,8 @@ def _draw_chosen(layout: bpy.types.UILayout, context: bpy.types.Context, entry: 
     column.label(text=f"{entry.name}: {entry.record.state}", icon=ICONS[entry.record.state])
     draw_lines(column, request.prompt, line_length(context))
     column.label(text=f"{request.engine}, {request.width}x{request.height}, {request.frames} frames, seed {request.seed}")
+    if entry.record.score:
+        draw_lines(column, entry.record.score.sentence.capitalize(), line_length(context))
     if entry.record.failure:
         column.alert = True
         draw_lines(column, f"{entry.record.failure.message} {entry.record.failure.fix}", line_length(context))
