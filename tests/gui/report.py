@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import time
 import traceback
 import xml.etree.ElementTree as ElementTree
@@ -41,7 +43,9 @@ def run_steps(window: Window, steps: Sequence[Callable[[Window], None]]) -> list
 
 
 def keep_picture(window: Window, name: str) -> None:
-    """A picture of a failure; where there is none to be had, the failure itself is what is told."""
+    """A picture of a failure, and what Blender wrote where it crashed; where there is none to be had, the failure itself is told."""
+    for file in Path(tempfile.gettempdir()).glob("*.crash.txt"):
+        shutil.copy(file, window.kept)
     try:
         window.picture(name)
     except Exception as error:

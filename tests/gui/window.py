@@ -26,7 +26,8 @@ SECONDS_TO_START = 90
 SECONDS_TO_SLIDE = 0.7
 SECONDS_TO_QUIT = 30
 SECONDS_TO_ANSWER = 90
-SECONDS_TO_SETTLE = 5
+SECONDS_TO_SETTLE = 20
+ROUNDS = 4
 SECONDS_OF_A_CLICK = 0.15
 SECONDS_TO_SERVE = 20
 TRIES = 3
@@ -42,7 +43,7 @@ class Window:
     """Made by ``start``; ``stop`` it in any case. Files of its own lie in ``work``, pictures in ``kept``."""
 
     def __init__(self, work: Path, kept: Path):
-        self._work, self._kept = work, kept
+        self._work, self.kept = work, kept
         self._pictures = 0
         self._seen: dict[tuple[str, str], dict[tuple[int, int], str]] = {}
         self._processes: list[subprocess.Popen] = []
@@ -62,7 +63,7 @@ class Window:
         witness = Path(__file__).with_name("witness.py")
         self._run("blender", "--window-geometry", "0", "0", width, height, "--python", witness, "--", address)
         self._connect(address)
-        self.settle(SECONDS_TO_START)
+        self.wait_until_prompt(SECONDS_TO_SETTLE)
 
     def stop(self) -> None:
         for process in reversed(self._processes):
@@ -93,7 +94,7 @@ class Window:
         self._pointer = Pointer(self._environment["DISPLAY"])
 
     def _run(self, *command: str | Path, **options) -> None:
-        with open(self._kept / f"{command[0]}.log", "ab") as log:
+        with open(self.kept / f"{command[0]}.log", "ab") as log:
             words = [str(word) for word in command]
             self._processes.append(subprocess.Popen(words, env=self._environment, cwd=self._work, stdout=log, stderr=log, **options))
 
@@ -113,7 +114,7 @@ class Window:
     def ask(self, question: str):
         """The value of a Python expression in Blender; statements have None."""
         self._socket.sendall(json.dumps(question).encode() + b"\n")
-        answer = json.loads(self._answers.readline() or '{"error": "Blender is gone"}')
+        answer = json.loads(self._answers.readline() or '{"error": "Blender is gone; see blender.log"}')
         if "error" in answer:
             raise Failed(f"{question}\n{answer['error']}")
         return answer["value"]
@@ -132,9 +133,13 @@ class Window:
             time.sleep(0.05)
         return True
 
-    def settle(self, seconds: float = SECONDS_TO_SETTLE) -> None:
-        """Wait until Blender answers promptly: it has drawn what it had to, and heard what was pressed. Not for long, for
-        while a job runs on a slow machine it never does."""
+    def settle(self) -> None:
+        """Let Blender go round its loop as often as it needs to hear what was pressed and to draw what has come of it."""
+        for _ in range(ROUNDS):
+            self.ask("None")
+
+    def wait_until_prompt(self, seconds: float) -> None:
+        """Wait until Blender answers promptly: it has drawn what it had to. Not for long: on a busy machine it never does."""
         end, prompt = time.monotonic() + seconds, 0
         while prompt < PROMPT_ANSWERS and time.monotonic() < end:
             began = time.monotonic()
@@ -145,7 +150,7 @@ class Window:
         """Keep what the screen shows once panels have slid to their places."""
         time.sleep(SECONDS_TO_SLIDE)
         self._pictures += 1
-        file = self._kept / f"{self._pictures:02d}-{name.replace(' ', '-')}.png"
+        file = self.kept / f"{self._pictures:02d}-{name.replace(' ', '-')}.png"
         subprocess.run(["import", "-window", "root", file], env=self._environment, check=True, timeout=60)
         return file
 
