@@ -64,8 +64,8 @@ def _add(
     scene.collection.objects.link(camera)
     camera.rotation_mode = "QUATERNION"
     matrices = opencv_to_blender(poses)
-    _animate(camera, "location", frames, matrices[:, :3, 3])
-    _animate(camera, "rotation_quaternion", frames, _without_jumps(rotation_to_quaternion(matrices[:, :3, :3])))
+    animate(camera, "location", frames, matrices[:, :3, 3])
+    animate(camera, "rotation_quaternion", frames, _without_jumps(rotation_to_quaternion(matrices[:, :3, :3])))
     notes += _make_scene_camera(scene, camera)
     return camera, notes
 
@@ -87,12 +87,12 @@ def _set_lens(data: bpy.types.Camera, frames: Sequence[float], views: list[Intri
     width, height, ratio = views[0].width, views[0].height, views[0].fx / views[0].fy
     data.sensor_fit = "HORIZONTAL"
     data.sensor_width = max(SENSOR_WIDTH, SHORTEST_LENS * width / fx.min())
-    _animate(data, "lens", frames, fx / width * data.sensor_width)
-    _animate(data, "shift_x", frames, (width / 2 - cx) / width)
-    _animate(data, "shift_y", frames, (cy - height / 2) * ratio / width)
+    animate(data, "lens", frames, fx / width * data.sensor_width)
+    animate(data, "shift_x", frames, (width / 2 - cx) / width)
+    animate(data, "shift_y", frames, (cy - height / 2) * ratio / width)
 
 
-def _animate(block: bpy.types.ID, path: str, frames: Sequence[float], values: np.ndarray) -> None:
+def animate(block: bpy.types.ID, path: str, frames: Sequence[float], values: np.ndarray) -> None:
     """Key values [T] or [T,N] with straight lines between; a constant single number is only set."""
     if values.ndim == 1 and np.ptp(values) == 0:
         setattr(block, path, values[0])

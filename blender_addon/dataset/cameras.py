@@ -1,13 +1,14 @@
 """A camera of its own for each clip: the scene's, or one that frames what moves, seen from elsewhere and on a path.
 
-E'_t = P_t Q E_t: Q turns the camera about what it looks at and brings it nearer or farther, P_t is a move of
-:mod:`shared.camera_motion` about a pivot on the camera's axis. A view that something stands in is not taken.
+E'_t = P_t Q E_t W_t: Q brings the camera higher or lower and nearer or farther, W_t turns the world about the vertical through
+what is looked at, which leaves the horizon level, and P_t is a move of :mod:`shared.camera_motion`. A view that something
+stands in is not taken.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import bpy
 import msgspec
@@ -28,20 +29,20 @@ LENSES = (28.0, 60.0)  # millimetres of a new camera
 
 
 class Move(NamedTuple):
-    """``text`` is a motion whose lengths are shares of the distance and whose angles degrees, both to be drawn up to ``most``
-    either way; ``pivots`` says whether it goes round what is looked at."""
+    """``text`` is a motion whose lengths are shares of the distance and whose angles degrees, both drawn from ``least`` to
+    ``most`` either way; about the camera itself, about the point ``ahead`` that it looks at, or about the ``vertical`` there."""
 
     name: str
     text: str
     least: float
     most: float
-    pivots: bool = False
+    about: Literal["camera", "ahead", "vertical"] = "camera"
 
 
 MOVES = (
     Move("still", "trans 0 0 0", 0, 0),
-    Move("orbit", "rot y {}", 8, 45, True),
-    Move("arc", "rot x {}", 3, 12, True),
+    Move("orbit", "rot z {}", 8, 45, "vertical"),
+    Move("arc", "rot x {}", 3, 12, "ahead"),
     Move("dolly", "trans 0 0 {}", 0.08, 0.3),
     Move("truck", "trans {} 0 0", 0.05, 0.2),
     Move("pedestal", "trans 0 {} 0", 0.03, 0.12),
@@ -57,10 +58,10 @@ WORDS = {
 
 
 class View(NamedTuple):
-    """A camera's change: where it stands, and how it goes from there."""
+    """A camera's change, as world-to-camera matrices f64 [T,4,4] before and after its own."""
 
-    placed: np.ndarray  # Q, f64 [4,4]
-    moves: np.ndarray  # P_t, f64 [T,4,4]
+    camera: np.ndarray  # P_t Q
+    world: np.ndarray  # W_t
     said: dict[str, str | float]
 
 
@@ -73,10 +74,11 @@ def vary_camera(scene: bpy.types.Scene, request: GenerationRequest, subject: Sub
     track = read_cameras(scene, request)
     scene.frame_set(math.floor(request.start))
     distance = _distance(scene, subject)
+    centre = np.linalg.inv(track.world_to_camera[0]) @ (0, 0, distance, 1)
     for attempt in range(TRIES + 1):
         calm = 1 - attempt / TRIES  # the last one is the camera as it stands
-        view = _draw_view(request, distance, spread * calm, calm, random)
-        poses = view.moves @ view.placed @ track.world_to_camera
+        view = _draw_view(request, distance, centre, spread * calm, calm, random)
+        poses = view.camera @ track.world_to_camera @ view.world
         if not calm or _is_free(scene, request, poses, distance):
             break
     cameras = [msgspec.structs.replace(camera, world_to_camera=pose) for camera, pose in zip(track.cameras, poses)]
@@ -84,27 +86,31 @@ def vary_camera(scene: bpy.types.Scene, request: GenerationRequest, subject: Sub
     return view.said
 
 
-def _draw_view(request: GenerationRequest, distance: float, azimuth: float, calm: float, random: np.random.Generator) -> View:
+def _draw_view(
+    request: GenerationRequest, distance: float, centre: np.ndarray, azimuth: float, calm: float, random: np.random.Generator
+) -> View:
+    """A view, the calmer the fewer are left to try: with 0 the camera stands still where it is."""
     turn, rise = random.uniform(-azimuth, azimuth), random.uniform(-ELEVATION, ELEVATION) * calm
-    nearer = distance * random.uniform(-0.15, 0.15) * calm
-    placed = _about(distance, motion(f"rot y {turn}; rot x {rise}", 2)[-1])
-    placed = motion(f"trans 0 0 {nearer}", 2)[-1] @ placed
+    farther = distance * random.uniform(-0.15, 0.15) * calm
     chosen = MOVES[random.integers(len(MOVES))] if calm else MOVES[0]
     amount = random.uniform(chosen.least, chosen.most) * (1 if chosen.name == "spiral" else random.choice([-1, 1]))
-    if not chosen.text.startswith("rot"):
-        amount *= distance
-    text = chosen.text.format(f"{amount:.6g}")
+    text = chosen.text.format(f"{amount if chosen.text.startswith('rot') else amount * distance:.6g}")
     moves = motion(text, request.frames)
-    moves = _about(distance + nearer, moves) if chosen.pivots else moves
-    said = {"camera": chosen.name, "motion": text, "turned": round(turn, 3), "risen": round(rise, 3), "farther": round(nearer, 6)}
-    return View(placed, moves, said)
+    if chosen.about == "ahead":
+        moves = _about(np.array([0, 0, distance + farther]), moves)
+    world = _about(centre[:3], motion(f"rot z {turn}", 2)[-1])
+    if chosen.about == "vertical":
+        moves, world = np.eye(4), _about(centre[:3], moves) @ world
+    placed = motion(f"trans 0 0 {farther}", 2)[-1] @ _about(np.array([0, 0, distance]), motion(f"rot x {rise}", 2)[-1])
+    said = {"camera": chosen.name, "motion": text, "turned": round(turn, 3), "risen": round(rise, 3), "farther": round(farther, 6)}
+    return View(moves @ placed, world, said)
 
 
-def _about(distance: float, turns: np.ndarray) -> np.ndarray:
-    """Moves [...,4,4] about the point that lies so far ahead of the camera."""
-    ahead, back = np.eye(4), np.eye(4)
-    ahead[2, 3], back[2, 3] = distance, -distance
-    return ahead @ turns @ back
+def _about(point: np.ndarray, turns: np.ndarray) -> np.ndarray:
+    """Moves [...,4,4] about a point instead of the origin."""
+    there, back = np.eye(4), np.eye(4)
+    there[:3, 3], back[:3, 3] = point, -point
+    return there @ turns @ back
 
 
 def _distance(scene: bpy.types.Scene, subject: Subject) -> float:

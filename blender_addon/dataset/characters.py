@@ -11,6 +11,7 @@ import bpy
 import numpy as np
 
 from ...shared.errors import SceneError, first_line
+from .retarget import Retarget
 
 MATCHING = 0.8  # of a motion's bones that the character must have
 BONE = re.compile(r'pose\.bones\["((?:[^"\\]|\\.)*)"\]')
@@ -41,17 +42,26 @@ def bring_character(scene: bpy.types.Scene, file: Path) -> Figure:
     return Figure(things, armature, file)
 
 
-def give_motion(figure: Figure, file: Path, random: np.random.Generator) -> Motion:
+def give_motion(scene: bpy.types.Scene, figure: Figure, file: Path, random: np.random.Generator) -> Motion:
     """Let the character do one of a file's actions. SceneError where the file has none, or its bones are others."""
     if figure.armature is None:
         raise SceneError(f"{figure.file} has no armature for the motion of {file.name}.", "Give characters with an armature, or leave --motions away.")
-    actions = sorted(_read_actions(file), key=lambda each: each.name)
-    posing = [action for action in actions if bones_of(action)]
+    actions, origin = _read_actions(file)
+    posing = sorted((action for action in actions if bones_of(action)), key=lambda each: each.name)
     if not posing:
         raise SceneError(f"{file} holds no action that moves bones.", "Give --motions files with an animated armature.")
     action = posing[random.integers(len(posing))]
-    _check_bones(figure, action, file)
-    _assign(figure.armature, action)
+    pairs = _pair_bones(figure, action, file)
+    retarget = Retarget(origin, figure.armature, pairs) if origin else None
+    if retarget is None or retarget.fits:
+        _lead(action, pairs)
+        _assign(figure.armature, action)
+    else:
+        _assign(origin, action)
+        _clear_pose(figure.armature)
+        scene.collection.objects.link(origin)
+        retarget.bake(scene, *(int(frame) for frame in action.frame_range))
+        scene.collection.objects.unlink(origin)
     return Motion(action.name, len(posing) == 1)
 
 
@@ -76,23 +86,35 @@ def bones_of(action: bpy.types.Action) -> set[str]:
     return {found[1] for curve in curves_of(action) if (found := BONE.match(curve.data_path))}
 
 
-def _check_bones(figure: Figure, action: bpy.types.Action, file: Path) -> None:
-    """Bones may differ in what stands before a colon ('mixamorig:Hips'): then the action is led to the character's."""
+def _pair_bones(figure: Figure, action: bpy.types.Action, file: Path) -> dict[str, str]:
+    """The character's bone for each that the motion moves; names may differ in what stands before a colon ('mixamorig:Hips')."""
     own = {bone.name for bone in figure.armature.data.bones}
     plain = {_plain(name): name for name in own}
     wanted = bones_of(action)
-    led = {name: name if name in own else plain.get(_plain(name)) for name in wanted}
-    missing = sorted(name for name, target in led.items() if target is None)
+    pairs = {name: name if name in own else plain.get(_plain(name)) for name in wanted}
+    missing = sorted(name for name, target in pairs.items() if target is None)
     if len(missing) > (1 - MATCHING) * len(wanted):
         listed = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
         raise SceneError(
             f"The motion {file.name} does not fit {figure.file.name}, which lacks {len(missing)} of its {len(wanted)} bones ({listed}).",
             "Give motions of the character's own rig, or retarget them in Blender first.",
         )
+    return {name: target for name, target in pairs.items() if target}
+
+
+def _lead(action: bpy.types.Action, pairs: dict[str, str]) -> None:
     for curve in curves_of(action):
         found = BONE.match(curve.data_path)
-        if found and (target := led[found[1]]) and target != found[1]:
-            curve.data_path = curve.data_path.replace(f'"{found[1]}"', f'"{target}"', 1)
+        if found and pairs.get(found[1], found[1]) != found[1]:
+            curve.data_path = curve.data_path.replace(f'"{found[1]}"', f'"{pairs[found[1]]}"', 1)
+
+
+def _clear_pose(armature: bpy.types.Object) -> None:
+    """Its rest pose, without any action."""
+    animation = armature.animation_data or armature.animation_data_create()
+    animation.action = None
+    for bone in armature.pose.bones:
+        bone.matrix_basis.identity()
 
 
 def _plain(bone: str) -> str:
@@ -110,27 +132,25 @@ def _assign(armature: bpy.types.Object, action: bpy.types.Action) -> None:
             animation.action_slot = suitable[0]
 
 
-def _read_actions(file: Path) -> list[bpy.types.Action]:
-    """The actions of a file; nothing else of it stays."""
+def _read_actions(file: Path) -> tuple[list[bpy.types.Action], bpy.types.Object | None]:
+    """The actions of a file, and the armature that they were made on where the file brings one: it is no part of the scene."""
     before = set(bpy.data.actions)
     if file.suffix.lower() == ".blend":
         with _loading(file) as (source, target):
             target.actions = list(source.actions)
-        return [action for action in target.actions if action]
-    stage = bpy.data.scenes.new("Motion")
-    try:
-        _import(stage, file)
-        return [action for action in bpy.data.actions if action not in before]
-    finally:
-        for thing in [*stage.collection.all_objects]:
-            bpy.data.objects.remove(thing)
-        bpy.data.scenes.remove(stage)
+        return [action for action in target.actions if action], None
+    things = _import(file)
+    armatures = [thing for thing in things if thing.type == "ARMATURE"]
+    for thing in things:
+        for holder in thing.users_collection:
+            holder.objects.unlink(thing)
+    return [action for action in bpy.data.actions if action not in before], max(armatures, key=lambda each: len(each.data.bones), default=None)
 
 
 def _bring(scene: bpy.types.Scene, file: Path) -> list[bpy.types.Object]:
     """A file's objects, linked to the scene."""
     if file.suffix.lower() != ".blend":
-        return _import(scene, file)
+        return _import(file)
     with _loading(file) as (source, target):
         target.objects = list(source.objects)
     things = [thing for thing in target.objects if thing and thing.type in ("MESH", "ARMATURE", "EMPTY", "CURVE", "SURFACE", "META", "FONT")]
@@ -157,18 +177,21 @@ def _holders(thing: bpy.types.Object) -> set[bpy.types.Object]:
     return found
 
 
-def _import(scene: bpy.types.Scene, file: Path) -> list[bpy.types.Object]:
-    """An FBX or glTF file's objects, in a scene that is the context's meanwhile."""
+def _import(file: Path) -> list[bpy.types.Object]:
+    """An FBX or glTF file's objects, which the importer puts into the open scene."""
     before = set(bpy.data.objects)
+    bring = bpy.ops.import_scene.fbx if file.suffix.lower() == ".fbx" else bpy.ops.import_scene.gltf
     try:
-        with bpy.context.temp_override(scene=scene, view_layer=scene.view_layers[0], collection=scene.collection):
-            if file.suffix.lower() == ".fbx":
-                bpy.ops.import_scene.fbx(filepath=str(file))
-            else:
-                bpy.ops.import_scene.gltf(filepath=str(file))
+        bring(filepath=str(file))
     except RuntimeError as error:
-        raise _unreadable(file, first_line(error).removeprefix("Error: ")) from None
+        raise _unreadable(file, _last_line(error)) from None
     return [thing for thing in bpy.data.objects if thing not in before]
+
+
+def _last_line(error: RuntimeError) -> str:
+    """The importers are Python: what they fail with comes as a whole traceback."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("Location:")]
+    return (lines or ["Blender does not say why"])[-1].removeprefix("Error: ").rstrip(".")
 
 
 def _loading(file: Path):

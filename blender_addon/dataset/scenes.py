@@ -20,7 +20,7 @@ from .sidecars import in_words, said
 from .subject import Subject, find_subject
 
 BACKGROUND_WORDS = {"colour": "a blank room", "sky": "an empty place under the sky", "own": "its own surroundings"}
-FLOOR_SHARE = 8  # of the subject's size
+FLOOR_SHARE = 25  # of the subject's size
 
 
 class Stage(msgspec.Struct):
@@ -61,7 +61,7 @@ def _scene_of(recipe: Recipe, ingredients: Ingredients, number: int) -> tuple[bp
     figure = bring_character(scene, Path(ingredients.character))
     words = {"scene": said(Path(ingredients.character)), "character": said(Path(ingredients.character)), "motion": ""}
     if ingredients.motion:
-        action = give_motion(figure, Path(ingredients.motion), recipe.random(number, "motion"))
+        action = give_motion(scene, figure, Path(ingredients.motion), recipe.random(number, "motion"))
         words["motion"] = said(Path(ingredients.motion)) if action.only else in_words(action.name)
     scene.frame_start, scene.frame_end = own_range(figure, scene)
     return scene, words
