@@ -68,6 +68,11 @@ def test_wheel_holds_the_python_files_of_the_tree(checkout, wheel):
     assert inside == python_files(checkout), "name every package in pyproject.toml"
 
 
+def test_both_hold_the_data_files(extension, wheel):
+    script = "shared/farm/diffusion_as_shader.js"
+    assert script in names(extension) and script in names(wheel, "diffusion_as_shader/")
+
+
 def test_zip_holds_no_more_than_the_extension(extension):
     tops = {PurePosixPath(name).parts[0] for name in names(extension)}
     assert tops <= {
