@@ -49,15 +49,6 @@ class ResumeJob(TakeJob):
         except UsageError:
             return False
 
-    def _read(self) -> Iterator[None]:
-        """The take's signals, a frame of one a step."""
-        signals: dict[str, np.ndarray] = {}
-        for done, total in self.take.reading_signals(signals):
-            self._report("read", done, total)
-            yield
-            self._check_stop()
-        return signals
-
     def _strip(self, folder: str) -> GrowingStrip | None:
         strip = super()._strip(folder)
         if strip:

@@ -6,7 +6,7 @@ The only place that knows the whole order. All of it runs on the main thread.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Literal
@@ -20,6 +20,7 @@ from ..shared.generation import Left, generate, reach_backend, told_in
 from ..shared.preparation import prepare
 from ..shared.request import GenerationRequest, check
 from ..shared.take import Take
+from ..shared.take_copy import copy_take
 from .image_view import show_in_image_editors
 from .images import BlenderImages
 from .live_preview import LivePreview
@@ -37,8 +38,10 @@ class TakeJob(Stepwise):
     ``track``     to a take that can be generated from anywhere;
     ``generate``  to the finished video.
 
-    ``strip_scene`` is where a strip grows, None for nowhere. ``saved`` hears of each frame's file that stands. ``patience`` is how long one step may wait for the
-    backend. A job that is closed leaves its take cancelled. ``preview`` is the video so far, while it is denoised.
+    ``strip_scene`` is where a strip grows, None for nowhere. ``saved`` hears of each frame's file that stands. ``patience`` is
+    how long one step may wait for the backend. ``siblings`` are jobs before it that differ in their seed alone: the first
+    that is prepared shares what was captured. A job that is closed leaves its take cancelled. ``preview`` is the video so far,
+    while it is denoised.
     """
 
     what = "job"
@@ -54,6 +57,7 @@ class TakeJob(Stepwise):
         tell: Callable[[Step], None] = lambda step: None,
         saved: Callable[[Path], None] = lambda file: None,
         patience: float = 0.0,
+        siblings: Sequence[TakeJob] = (),
     ):
         self.request = request
         self.folder = Path(folder)
@@ -63,7 +67,9 @@ class TakeJob(Stepwise):
         self._strip_scene = strip_scene.session_uid if strip_scene else None
         self._patience = patience
         self._saved = saved
+        self._siblings = list(siblings)
         self.preview: LivePreview | None = None
+        self.prepared = False  # its take has all that an engine needs
         self._captured = self._generating = self._leaving = self._keeping = self._accepted = False
         super().__init__(tell)
 
@@ -115,10 +121,15 @@ class TakeJob(Stepwise):
 
     def _run(self) -> Iterator[None]:
         check(self.request)
-        self.take = Take.create(self.folder, self.request, BlenderImages(), bpy.data.filepath)
+        shared = next((job.take for job in self._siblings if job.prepared and job.take.tracking_file(0).exists()), None)
+        self._siblings.clear()
+        if shared:
+            self.take = copy_take(shared, self.folder, self.request)
+        else:
+            self.take = Take.create(self.folder, self.request, BlenderImages(), bpy.data.filepath)
         with told_in(self.take):
             self.take.record.versions["blender"] = bpy.app.version_string
-            inputs, signals = yield from self._from_scene()
+            inputs, signals = (None, (yield from self._read())) if shared else (yield from self._from_scene())
         self._captured = True
         if inputs or self.purpose == "generate":
             yield from self._by_backend(inputs, signals)
@@ -127,6 +138,15 @@ class TakeJob(Stepwise):
         """Everything that needs the scene: the inputs of a task for the backend to prepare the take from, or None where it
         is prepared; and the signals that engines get, or None where they are read from the take."""
         raise NotImplementedError
+
+    def _read(self) -> Iterator[None]:
+        """The take's signals, a frame of one a step."""
+        signals: dict[str, np.ndarray] = {}
+        for done, total in self.take.reading_signals(signals):
+            self._report("read", done, total)
+            yield
+            self._check_stop()
+        return signals
 
     def _by_backend(self, inputs: Arrays | None, signals: dict[str, np.ndarray] | None) -> Iterator[None]:
         self._report("backend", 0, 1)
@@ -138,6 +158,7 @@ class TakeJob(Stepwise):
                 yield from self._prepare(peer, inputs)
                 if signals:
                     signals["first_frame"] = self.take.read_first_frame()
+            self.prepared = True
             if self.purpose == "generate":
                 yield from self._generate(peer, signals)
 

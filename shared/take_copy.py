@@ -12,7 +12,8 @@ from .take import Take
 
 # The first frame is what people paint over, in programs that write into the same file.
 COPIED = ("first_frame.png", "camera.json", "objects.json")
-LINKED = ("signals.npz", "tracks.npz")
+LINKED = ("signals.npz", "tracks.npz", "tracking.mkv")
+EXPORTED = ("coordinates", "depth", "mattes", "flow")  # folders of files for other tools
 
 
 def copy_take(source: Take, folder: Path, request: GenerationRequest) -> Take:
@@ -22,8 +23,8 @@ def copy_take(source: Take, folder: Path, request: GenerationRequest) -> Take:
         raise UsageError(f"{source.folder} is no whole take: {missing[0].relative_to(source.folder)} is missing.", "Make that take again with das track.")
     take = Take.create(folder, request, source.images, source.record.scene)
     try:
-        (folder / "tracking").mkdir()
-        for file in (*frames, *_there(source.folder, LINKED)):
+        exported = [file for name in EXPORTED for file in (source.folder / name).glob("*")]
+        for file in (*frames, *exported, *_there(source.folder, LINKED)):
             _link(file, folder / file.relative_to(source.folder))
         for file in _there(source.folder, COPIED):
             shutil.copyfile(file, folder / file.name)
@@ -41,6 +42,7 @@ def _there(folder: Path, names: tuple[str, ...]) -> list[Path]:
 
 def _link(source: Path, target: Path) -> None:
     """One file in two folders; takes replace files and never write into them. A copy where the disk has no links."""
+    target.parent.mkdir(exist_ok=True)
     try:
         os.link(source, target)
     except OSError:

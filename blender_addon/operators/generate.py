@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import bpy
@@ -52,7 +53,7 @@ class _StartsJob:
         scene = context.scene
         return check(in_own_frames(scene, request_of(scene), keep_range=scene.das.range == "custom"))
 
-    def _job(self, context: bpy.types.Context, request: GenerationRequest) -> TakeJob:
+    def _job(self, context: bpy.types.Context, request: GenerationRequest, siblings: Sequence[TakeJob] = ()) -> TakeJob:
         parent = takes_folder()
         if parent is None:
             fix = "Save it, or choose a takes folder in the add-on's preferences."
@@ -61,7 +62,7 @@ class _StartsJob:
         strip_scene = sequencer_scene(context) if context.scene.das.show_strip else None
         if strip_scene:
             show_in_sequencer(context, strip_scene)
-        return job_of(context.scene, request, new_take_folder(parent, name), self.purpose, strip_scene=strip_scene)
+        return job_of(context.scene, request, new_take_folder(parent, name), self.purpose, strip_scene=strip_scene, siblings=siblings)
 
 
 class DAS_OT_preview_tracking(_StartsJob, bpy.types.Operator):
@@ -101,9 +102,10 @@ class DAS_OT_generate(_StartsJob, bpy.types.Operator):
         """A job a seed. One that is drawn is written back once nothing has gone wrong."""
         settings, request = context.scene.das, self._request(context)
         seed = settings.seed if settings.lock_seed else random.randint(0, MAX_SEED - settings.variations)
-        jobs = [
-            self._job(context, msgspec.structs.replace(request, seed=seed + number)) for number in range(settings.variations)
-        ]
+        jobs: list[TakeJob] = []
+        for number in range(settings.variations):
+            siblings = () if request.repaint.model else jobs  # each seed paints a first frame of its own
+            jobs.append(self._job(context, msgspec.structs.replace(request, seed=seed + number), siblings))
         settings.seed = seed
         return jobs
 
