@@ -7,6 +7,7 @@ import bpy
 from ...shared.camera_motion import parse_motion
 from ...shared.errors import UsageError
 from ..sequencer import sequencer_scene
+from .first_frame import draw_picture
 from .lines import draw_lines, line_length
 from .sidebar import _InSidebar
 
@@ -35,6 +36,7 @@ class DAS_PT_picture(_OfTask, bpy.types.Panel):
         if tasks.picture != "scene":
             _draw_file(layout, context, tasks.picture)
             layout.prop(tasks, "look")
+            draw_picture(layout, tasks.look)
         layout.prop(tasks, "depth")
         if tasks.depth in WEIGHED:
             layout.prop(tasks, "depth_weights", text="Weights")
@@ -50,6 +52,7 @@ class DAS_PT_video(_OfTask, bpy.types.Panel):
         layout.prop(tasks, "video", text="Source")
         _draw_file(layout, context, tasks.video)
         layout.prop(tasks, "look")
+        draw_picture(layout, tasks.look)
         layout.prop(tasks, "tracker")
         if tasks.tracker == "file":
             layout.prop(tasks, "tracks")

@@ -13,7 +13,9 @@ from diffusion_as_shader.blender_addon import properties, sequencer
 from diffusion_as_shader.blender_addon.history import history
 from diffusion_as_shader.blender_addon.images import BlenderImages
 from diffusion_as_shader.blender_addon.operators.history import DAS_FH_take
+from diffusion_as_shader.blender_addon.panels.first_frame import DAS_PT_first_frame
 from diffusion_as_shader.blender_addon.panels.history import is_shown
+from diffusion_as_shader.blender_addon.panels.tasks import DAS_PT_video
 from diffusion_as_shader.blender_addon.runner import runner
 from diffusion_as_shader.shared.request import FirstFrame
 from diffusion_as_shader.shared.take import Take
@@ -176,3 +178,24 @@ def test_resume_goes_on_without_the_scene(scene, takes, pattern_backend, until, 
     take = Take.open(takes[2].folder, BlenderImages())
     assert take.record.state == "done" and take.video.exists()
     assert len(sequencer.find_strip(scene, take.folder / "frames").elements) == 12
+
+
+def test_the_first_frame_box_shows_the_newest_that_was_made_so(scene, takes):
+    def seen() -> list[str]:
+        return [each for each in drawn((DAS_PT_first_frame,)) if each == "icon" or each.startswith("As made")]
+
+    scene.das.first_frame = "workbench"
+    assert seen() == ["icon", "As made for shot-003"]
+    scene.das.first_frame = "render"
+    assert seen() == []
+    scene.das.first_frame, scene.das.first_frame_path = "file", str(takes[0].folder / "first_frame.png")
+    assert seen() == ["icon"]
+    scene.das.first_frame_path = "//gone.png"
+    assert seen() == []
+
+
+def test_the_look_of_another_task_is_shown(scene, takes):
+    scene.das.task, scene.das.tasks.video = "motion_transfer", "file"
+    assert "icon" not in drawn((DAS_PT_video,))
+    scene.das.tasks.look = str(takes[0].folder / "first_frame.png")
+    assert "icon" in drawn((DAS_PT_video,))
