@@ -17,7 +17,7 @@ from ..shared import png
 from ..shared.request import GenerationRequest
 from .areas import areas_of, redraw, redraw_sidebars, show_in
 from .resize import enlarge
-from .sequencer import GrowingStrip, find_strip
+from .sequencer import GrowingStrip, end_reading_ahead, find_strip
 from .stepwise import find_scene
 
 PICTURES_A_SECOND = 8.0
@@ -107,6 +107,7 @@ class LivePreview:
         if strip is None:
             return
         channel, result = strip.channel, find_strip(scene, self._folder.with_name("frames"))
+        end_reading_ahead(strip)
         scene.sequence_editor.strips.remove(strip)
         if result and result.channel == channel + 1:
             result.channel = channel

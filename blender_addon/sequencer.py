@@ -67,6 +67,7 @@ class GrowingStrip:
 
     def _fill(self, strip: bpy.types.ImageStrip, length: int) -> None:
         names = [_file_name(index) for index in self._elements[:length]]
+        end_reading_ahead(strip)
         for element, name in zip(strip.elements, names):  # a live preview may get more pictures
             if element.filename != name:
                 element.filename = name
@@ -82,6 +83,7 @@ class GrowingStrip:
     def _new(self, scene: bpy.types.Scene) -> bpy.types.ImageStrip:
         editor = scene.sequence_editor or scene.sequence_editor_create()
         first_frame = _first_timeline_frame(self._request)
+        end_reading_ahead(*editor.strips[:1])
         strip = editor.strips.new_image(
             name=self._name,
             filepath=str(self._folder / _file_name(self._elements[0])),
@@ -128,6 +130,13 @@ def find_strip(scene: bpy.types.Scene, folder: Path) -> bpy.types.ImageStrip | N
 def refresh(strip: bpy.types.ImageStrip) -> None:
     """Show the files as they are now: Blender keeps what it read before."""
     strip.invalidate_cache("RAW")
+
+
+def end_reading_ahead(*strips: bpy.types.Strip) -> None:
+    """To be called before strips change, with any one of a scene. Blender 5 reads frames ahead in a thread, which looks at the
+    strips while Python changes them, and crashes. To drop a cache ends it, until the Sequencer is drawn again."""
+    for strip in strips:
+        strip.invalidate_cache("RAW")
 
 
 def free_channel(editor: bpy.types.SequenceEditor, start: int, end: int) -> int:
