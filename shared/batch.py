@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import batch_estimate, batch_page, batch_state, shots
+from . import batch_estimate, batch_page, batch_state, cli, shots
 from .batch_estimate import MemoryOf, Past, duration
 from .batch_lease import Lease
 from .batch_night import Night
@@ -93,6 +94,7 @@ class _Batch:
         self.args, self.reporter, self.folder = args, reporter, folder
         self._wait_for_old_ones(before)
         self.plan = make_plan(takes, folder, before)
+        _check_blender(args, self.plan)
         self.state = before or BatchState(file=str(args.file.resolve()), began=time.time())
         self.state.file, self.state.pid = str(args.file.resolve()), os.getpid()
         self.page = batch_page.Page(folder, self.plan, self.state, images)
@@ -111,6 +113,8 @@ class _Batch:
         with cancelled_by_signal(self.night.stop):
             try:
                 self._run_night()
+            except KeyboardInterrupt:  # the second one: what ran has been ended
+                self.night.stop()
             finally:
                 self._close()
         return self._tell_end()
@@ -158,17 +162,22 @@ class _Batch:
         done = [take for take in self.plan.takes if take.made.state == "done"]
         failed = [take for take in self.plan.takes if take.made.state == "failed"]
         left = len(self.plan.takes) - len(done) - len(failed)
-        go_on = f"das batch {self.args.file} -o {self.folder.path} --resume"
-        text = f"{len(done)} of {len(self.plan.takes)} takes are done" + (f", {len(failed)} failed" if failed else "") + (f", {left} are left" if left else "") + f". {self.folder.page}"
-        if failed or left:
-            text += f"\nGo on with: {go_on}"
+        go_on = shlex.join(["das", "batch", str(self.args.file), "-o", str(self.folder.path), "--resume"])
+        numbers = [f"{len(done)} of {len(self.plan.takes)} takes are done", *[f"{len(failed)} failed"] * bool(failed), *[f"{left} are left"] * bool(left)]
+        hint = f"\nGo on with: {go_on}" if (failed or left) and not self.night.stopped else ""
         self.reporter.result(
-            text, page=str(self.folder.page.resolve()), done=[take.name for take in done], failed=[take.name for take in failed], left=left,
+            f"{', '.join(numbers)}. {self.folder.page}{hint}", page=str(self.folder.page.resolve()), done=[take.name for take in done], failed=[take.name for take in failed], left=left,
             seconds=round(time.time() - self.state.began, 3),
         )  # fmt: skip
         if self.night.stopped:
-            raise Cancelled("The batch was stopped.", f"Go on with {go_on}.")
+            raise Cancelled("The batch was stopped.", f"Go on with: {go_on}")
         return self.night.first_failure.made.exit_code if self.night.first_failure else DONE
+
+
+def _check_blender(args: argparse.Namespace, plan: Plan) -> None:
+    """UsageError where scenes are to be captured and no Blender that can is known."""
+    if any(work.action == "make" and work.capture.is_scene for work in plan.captures) and (args.blender or "blender" not in cli.rooms_here()):
+        cli.find_environment("blender", args.blender)
 
 
 def _blender_options(args: argparse.Namespace) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path, PurePosixPath
 from queue import Empty, SimpleQueue
 
 from .batch_plan import CaptureWork, Plan, TakeWork, Work
@@ -114,9 +115,10 @@ class Night:
             return [*work.capture.words, *options, *blender, "-o", str(self.folder.capture(work.name))]
         folder = self.folder.take(work.name)
         if work.action == "go on":
-            return ["generate", str(folder), *_best_of(work)]
-        self.folder.set_aside(work.name)
-        return ["generate", str(self.folder.capture(work.capture.name)), *work.planned.words, "-o", str(folder)]
+            return ["generate", str(folder), *work.planned.best_of_words]
+        for name in (work.name, *work.planned.others):
+            self.folder.set_aside(name)
+        return ["generate", str(self.folder.capture(work.capture.name)), *work.planned.words, *work.planned.best_of_words, "-o", str(folder)]
 
     # ---- hearing
 
@@ -138,6 +140,9 @@ class Night:
                 work.progress = (phase, step, total, event.get("eta"))
             case {"event": "finding"}:
                 work.made.findings.append({key: value for key, value in event.items() if key != "event"})
+            case {"event": "result", "best_of": [_, *_] as ranking, "take": best}:
+                work.made.ranking, work.made.why = ranking, str(event.get("why", ""))
+                work.made.best = PurePosixPath(work.name).with_name(Path(best).name).as_posix()
             case {"event": "error", "kind": kind, "message": message}:
                 work.made.failure = Failure(kind=kind, message=message, fix=event.get("fix", ""))
 
@@ -179,10 +184,6 @@ class Night:
             child.end(SECONDS_TO_END)
             work.made.state, work.made.pid = "cancelled", 0
         self._running.clear()
-
-
-def _best_of(work: TakeWork) -> list[str]:
-    return [word for word in work.planned.words if word.startswith("--best-of=")]
 
 
 def _why(work: Work, child: Child, code: int) -> DasError:

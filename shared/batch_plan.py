@@ -82,8 +82,9 @@ def _capture_work(take: PlannedTake, folder: Folder, before: Made | None, hashes
 
 def _take_work(take: PlannedTake, capture: CaptureWork, folder: Folder, before: Made | None) -> TakeWork:
     fingerprint = batch_state.take_print(take, capture.made.print)
-    if batch_state.is_made(folder.take(take.name), before, fingerprint):
-        before.state = "done"
+    ranked = take.best_of == 1 or bool(before and before.state == "done")
+    if ranked and batch_state.is_made(folder.take(take.name), before, fingerprint):
+        before.state, before.failure = "done", None
         return TakeWork(take, capture, before, "keep")
     made = Made(name=take.name, print=fingerprint)
     can_go_on = batch_state.can_go_on(folder.take(take.name), before, fingerprint)

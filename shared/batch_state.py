@@ -23,7 +23,10 @@ CHUNK = 1 << 20
 
 
 class Made(msgspec.Struct, kw_only=True):
-    """A capture or a take of the batch. ``print`` is the fingerprint of all it is made from; ``pid`` its process while it runs."""
+    """A capture or a take of the batch. ``print`` is the fingerprint of all it is made from; ``pid`` its process while it runs.
+
+    Of a take made as the best of several, ``best`` is the name of the winner, ``ranking`` all of them and ``why`` a sentence.
+    """
 
     name: str
     print: str
@@ -34,6 +37,9 @@ class Made(msgspec.Struct, kw_only=True):
     findings: list[dict] = []  # of the pre-flight, a capture's
     failure: Failure | None = None
     exit_code: int = 0
+    best: str = ""
+    ranking: list[dict] = []
+    why: str = ""
 
 
 class BatchState(msgspec.Struct, kw_only=True):
@@ -135,7 +141,7 @@ def capture_print(capture: Capture, hashes: dict[str, str]) -> str:
 
 def take_print(take: PlannedTake, capture: str) -> str:
     """Fingerprint of a take: of its capture, and all that is asked of the generation."""
-    return _digest([capture, *take.words])
+    return _digest([capture, *take.words, *take.best_of_words])
 
 
 def is_captured(folder: Path, made: Made | None, fingerprint: str) -> bool:

@@ -14,6 +14,7 @@ from .report import JsonReporter, Reporter
 
 SECONDS_BETWEEN_DRAWINGS = 0.5
 SECONDS_BETWEEN_EVENTS = 1.0
+SECONDS_BETWEEN_LINES = 60.0  # where they stay: a log of the night
 MAX_ROWS = 30
 
 
@@ -39,7 +40,9 @@ class Lines:
 
     def __init__(self, reporter: Reporter, plan: Plan, left: Callable[[], float | None]):
         self._reporter, self._plan, self._left = reporter, plan, left
-        self._told = 0.0
+        self._told = time.monotonic()
+        lasting = not reporter.terminal and not isinstance(reporter, JsonReporter)
+        self._pause = SECONDS_BETWEEN_LINES if lasting else SECONDS_BETWEEN_EVENTS
 
     def __enter__(self) -> Lines:
         return self
@@ -56,7 +59,7 @@ class Lines:
             self._reporter.note(sentence(work))
 
     def tick(self) -> None:
-        if time.monotonic() - self._told < SECONDS_BETWEEN_EVENTS:
+        if time.monotonic() - self._told < self._pause:
             return
         self._told = time.monotonic()
         done, total = count(self._plan)

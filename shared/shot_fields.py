@@ -17,6 +17,7 @@ from .request import GenerationRequest, Task
 
 OWN_FIELDS: dict[str, Any] = {
     "scene": str | list[str],
+    "scene_name": str,
     "scene_camera": str,
     "name": str,
     "range": str,

@@ -44,7 +44,10 @@ SETTINGS: dict[Task, set[str]] = {
     "object_manipulation": {"depth", "camera", "object"},
     "motion_transfer": {"depth", "transfer"},
 }
-EXPECTED = {"seeds": "a whole number or a list of them", "variations": "tables, each [[shot.variations]]"}
+TOGETHER = {
+    **dict.fromkeys(("range", "start", "end"), ("start", "end")),
+    **dict.fromkeys(("size", "width", "height"), ("width", "height")),
+}  # fields of a request that are judged together
 
 
 class Capture(msgspec.Struct, frozen=True):
@@ -67,6 +70,16 @@ class PlannedTake(msgspec.Struct, frozen=True):
     capture: Capture
     words: tuple[str, ...]
     request: GenerationRequest
+    best_of: int = 1
+
+    @property
+    def best_of_words(self) -> list[str]:
+        return [f"--best-of={self.best_of}"] if self.best_of > 1 else []
+
+    @property
+    def others(self) -> list[str]:
+        """The folders of the further seeds that best_of chooses from."""
+        return [f"{self.name}-seed-{self.request.seed + number}" for number in range(1, self.best_of)]
 
 
 def read_shots(file: Path) -> list[PlannedTake]:
@@ -175,24 +188,24 @@ class _Reader:
         request = self._request(changes, fields, line)
         seeds = self._seeds(fields, request.seed)
         targets = self._targets(fields, line)
-        if request.task == "mesh_to_video" or targets:
+        if not {"scene", "source"} <= set(fields):
             self._check_task(fields, request.task)
-        extra = self._best_of(fields)
+        best_of = self._best_of(fields)
         for target in targets:
             for seed in seeds:
                 with self.problems.at(line):
                     own = changes | {"seed": seed} if "seeds" in fields else changes
                     name = self._name(fields, line, target, label, seed, len(seeds) > 1)
-                    yield self._take(name, line, target, own, fields, extra)
+                    yield self._take(name, line, target, own, fields, best_of)
 
-    def _take(self, name: str, line: int, target: Path, changes: dict[str, Any], fields: Fields, extra: list[str]) -> PlannedTake:
+    def _take(self, name: str, line: int, target: Path, changes: dict[str, Any], fields: Fields, best_of: int) -> PlannedTake:
         generation = {key: value for key, value in changes.items() if key in GENERATION_FIELDS}
         capture = {key: value for key, value in changes.items() if key not in GENERATION_FIELDS and key != "task"}
         command = next((word for word, task in TASKS.items() if task == changes.get("task")), "track")
         words = [command, str(target), *words_of(capture), *_own_words(fields)]
         files = [str(target), *(word.partition("=")[2] for word in words[2:] if Path(word.partition("=")[2]).is_file())]
         request = msgspec.structs.replace(GenerationRequest(), **changes)
-        return PlannedTake(name, line, Capture(tuple(words), tuple(files)), (*words_of(generation), *extra), request)
+        return PlannedTake(name, line, Capture(tuple(words), tuple(files)), tuple(words_of(generation)), request, best_of)
 
     def _request(self, changes: dict[str, Any], fields: Fields, line: int) -> GenerationRequest:
         """The request that a shot gives, checked; the default where it is wrong."""
@@ -212,6 +225,7 @@ class _Reader:
                 missing = other if given == [one] else one
                 short = "range" if one == "start" else "size"
                 self.problems.add(fields[given[0]].line, f"{given[0]} is given without {missing}.", f"Give both, or {short}.")
+                del changes[given[0]]
 
     def _check_engine(self, changes: dict[str, Any], fields: Fields) -> None:
         extra = [entry.partition("=")[0].strip() for entry in os.environ.get("DAS_EXTRA_ENGINES", "").split(",") if entry.strip()]
@@ -232,13 +246,12 @@ class _Reader:
             return [first]
         return seeds
 
-    def _best_of(self, fields: Fields) -> list[str]:
-        if "best_of" not in fields:
-            return []
-        value, line = fields["best_of"]
-        if value < 1:
-            self.problems.add(line, f"best_of cannot be {value}.", "Give how many to choose from, for example 4.")
-        return [f"--best-of={value}"]
+    def _best_of(self, fields: Fields) -> int:
+        value, line = fields.get("best_of", Field(1, 0))
+        if not 1 <= value <= MAX_SEEDS:
+            self.problems.add(line, f"best_of cannot be {value}.", f"Give how many seeds to choose from, 1 to {MAX_SEEDS}, for example 4.")
+            return 1
+        return value
 
     def _targets(self, fields: Fields, line: int) -> list[Path]:
         """The scenes, pictures or videos of a shot."""
@@ -261,8 +274,7 @@ class _Reader:
         else:
             found = [Path(name) for name in sorted(glob.glob(str(whole), recursive=True)) if Path(name).is_file()]
         if not found:
-            pattern = "matches" if glob.has_magic(text) else "is"
-            sentence = f"No file matches {text}." if pattern == "matches" else f"There is no file {whole}."
+            sentence = f"No file matches {text}." if glob.has_magic(text) else f"There is no file {whole}."
             self.problems.add(line, sentence, f"Check the path of the {what}; it counts from the batch file's folder.")
         wrong = [file for file in found if what == "scene" and file.suffix.lower() != ".blend"]
         if wrong:
@@ -320,9 +332,10 @@ class _Reader:
 def _line_of(error: UsageError, changes: Mapping[str, Any], fields: Fields, line: int) -> int:
     """Where the field stands that makes a request wrong: the first that does so alone, or the shot."""
     for name, field in sorted(fields.items(), key=lambda item: item[1].line):
-        table = name.partition(".")[0]
-        keys = {"range": ("start", "end"), "size": ("width", "height"), "start": ("start", "end"), "end": ("start", "end")}.get(table, (table,))
-        alone = {key: changes[key] for key in keys if key in changes}
+        table, _, inner = name.partition(".")
+        alone = {key: changes[key] for key in TOGETHER.get(table, (table,)) if key in changes}
+        if inner and table in alone:
+            alone = {table: type(alone[table])(**{inner: getattr(alone[table], inner)})}
         try:
             check(msgspec.structs.replace(GenerationRequest(), **alone))
         except UsageError as found:
@@ -333,5 +346,5 @@ def _line_of(error: UsageError, changes: Mapping[str, Any], fields: Fields, line
 
 def _own_words(fields: Fields) -> list[str]:
     """Options of a capture that no request has."""
-    options = {"scene_camera": "--camera", "lens": "--lens", "path_depth": "--path-depth"}
+    options = {"scene_name": "--scene", "scene_camera": "--camera", "lens": "--lens", "path_depth": "--path-depth"}
     return [f"{option}={fields[name].value}" for name, option in options.items() if name in fields]
