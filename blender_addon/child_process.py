@@ -60,6 +60,10 @@ class ChildProcess:
     def terminate(self) -> None:
         self._child.terminate()
 
+    def kill(self) -> None:
+        """End it, whatever it does."""
+        self._child.kill()
+
     def close(self) -> None:
         """Let go of it, whether it has ended or not."""
         self.close_input()

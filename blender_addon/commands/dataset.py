@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import shutil
 import time
+from contextlib import closing
 from pathlib import Path
 
 from ...shared import options
 from ...shared.dataset import Dataset, with_errors
 from ...shared.errors import DONE, GenerationError, UsageError
 from ...shared.interrupt import cancelled_by_signal
+from ...shared.only_writer import only_writer
 from ...shared.points import is_grid
 from ...shared.report import Reporter
 from ...shared.request import GenerationRequest, check
@@ -20,17 +23,20 @@ from ..dataset import recipe as recipes
 from ..dataset.making import STAGING, staging_folder
 from ..dataset.pool import Failed, Made, make_all
 from ..dataset.recipe import Recipe, clip_name, files_in
+from ..dataset.sidecars import read_sidecar
 
 FAILURES = "failures.jsonl"
 
 
 def run(args: argparse.Namespace, reporter: Reporter) -> int:
     recipe = recipe_of(args)
-    dataset = Dataset.create(args.output)
-    recipes.settle(args.output, recipe)
-    there = {record.name for record in dataset.records}
-    wanted = [number for number in range(args.clips) if clip_name(number) not in there]
-    failed = _make(args, dataset, wanted, reporter)
+    Dataset.create(args.output)
+    with only_writer(args.output):
+        dataset = Dataset.create(args.output)
+        recipes.settle(args.output, recipe)
+        there = {record.name for record in dataset.records}
+        wanted = [number for number in range(args.clips) if clip_name(number) not in there]
+        failed = _make(args, dataset, wanted, reporter)
     _tell(dataset, len(wanted) - len(failed), failed, reporter)
     return GenerationError.exit_code if failed else DONE
 
@@ -41,8 +47,8 @@ def _make(args: argparse.Namespace, dataset: Dataset, wanted: list[int], reporte
     failed: list[Failed] = []
     began, total = time.monotonic(), len(wanted)
     try:
-        with cancelled_by_signal(lambda: stopped.append(True)):
-            outcomes = make_all(dataset.root, wanted, args.jobs or default_jobs(), args.clips_per_process, lambda: bool(stopped))
+        outcomes = make_all(dataset.root, wanted, args.jobs or default_jobs(), args.clips_per_process, lambda: bool(stopped))
+        with cancelled_by_signal(lambda: stopped.append(True)), closing(outcomes):
             for done, outcome in enumerate(outcomes, start=1):
                 if isinstance(outcome, Made):
                     dataset.append(outcome.record, staging_folder(dataset.root, outcome.number))
@@ -65,6 +71,8 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
     request = GenerationRequest(width=width, height=height, frames=args.count, seed=args.seed, fit=args.fit)
     check(request if start is None else GenerationRequest(width=width, height=height, frames=args.count, start=start, end=end))
     sources = _sources(args)
+    for file in itertools.chain(*sources.values()):
+        read_sidecar(Path(file))
     composed = not sources["scenes"]
     return Recipe(
         seed=args.seed,

@@ -13,7 +13,7 @@ import traceback
 
 import msgspec
 
-from ...shared.errors import DONE, Cancelled, DasError
+from ...shared.errors import DONE, Cancelled, DasError, GenerationError
 from ...shared.interrupt import cancelled_by_signal
 from ...shared.report import Reporter
 from ..dataset.making import Maker
@@ -34,7 +34,7 @@ def _make(maker: Maker, number: int, reporter: Reporter) -> None:
     reporter.event("begin", number=number)
     try:
         record = maker.make(number)
-    except Cancelled:
+    except (Cancelled, GenerationError):  # a full disk is full for all
         raise
     except DasError as error:
         reporter.event("failed", number=number, message=error.message, fix=error.fix)

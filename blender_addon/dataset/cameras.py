@@ -16,6 +16,7 @@ import numpy as np
 from mathutils import Matrix, Vector
 
 from ...shared.camera_motion import motion
+from ...shared.errors import SceneError
 from ...shared.request import GenerationRequest
 from ..camera_import import add_moved_camera
 from ..camera_path import looked_at, read_cameras
@@ -72,6 +73,8 @@ def vary_camera(scene: bpy.types.Scene, request: GenerationRequest, subject: Sub
         _add_camera(scene, request, subject, random)
         spread = ANY_AZIMUTH
     track = read_cameras(scene, request)
+    if len(set(track.names)) > 1:
+        raise SceneError(f"The camera changes from {track.names[0]} to {track.names[-1]} within the clip.", "Give a range without a cut with --frames A:B.")
     scene.frame_set(math.floor(request.start))
     distance = _distance(scene, subject)
     centre = np.linalg.inv(track.world_to_camera[0]) @ (0, 0, distance, 1)

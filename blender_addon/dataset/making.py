@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from ...shared.dataset import ClipRecord, Source
-from ...shared.errors import Cancelled
+from ...shared.errors import Cancelled, GenerationError
 from ...shared.timeline import video_fps
 from .clip import ClipFiles, make_clip
 from .recipe import Recipe, clip_name
@@ -31,6 +31,9 @@ class Maker:
         folder = staging_folder(self.root, number)
         try:
             return self._make(number, folder)
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise GenerationError(f"{folder} cannot be written: {error.strerror or error}.", "Free some space or check the folder's permissions.") from error
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,8 +14,8 @@ import bpy
 import msgspec
 
 from ...shared.dataset import ClipRecord
-from ...shared.errors import Cancelled
-from ..child_process import ChildProcess
+from ...shared.errors import Cancelled, GenerationError
+from ..child_process import FOREIGN, ChildProcess
 
 SECONDS_WITHOUT_A_SIGN = 3600.0  # a frame of a heavy scene may take long
 SECONDS_TO_END = 20.0
@@ -42,9 +43,11 @@ class Worker:
     def __init__(self, root: Path, numbers: Sequence[int], command: Sequence[str]):
         self.left = list(numbers)
         self.current: int | None = None
+        self.begun = False
         self.said = ""
         self.heard = time.monotonic()
-        self._child = ChildProcess([*command, "dataset", "clips", root.resolve(), *map(str, numbers), "--json"], {})
+        same_python = {name: os.environ[name] for name in FOREIGN if name in os.environ}
+        self._child = ChildProcess([*command, "dataset", "clips", root.resolve(), *map(str, numbers), "--json"], same_python)
 
     def outcomes(self) -> Iterator[Made | Failed]:
         """What has come of its clips since the last call."""
@@ -53,23 +56,31 @@ class Worker:
             self.heard = time.monotonic()
             match event:
                 case {"event": "begin", "number": number}:
-                    self.current = number
+                    self.current, self.begun = number, True
                 case {"event": "clip", "number": number, "record": record}:
                     yield self._done(Made(number, msgspec.convert(record, ClipRecord)))
                 case {"event": "failed", "number": number, "message": message, "fix": fix}:
                     yield self._done(Failed(number, message, fix))
+                case {"event": "error", "kind": GenerationError.kind, "message": message, "fix": fix}:  # the disk, not the clip
+                    raise GenerationError(message, f"{fix} The same command goes on with the dataset.")
                 case {"event": "error", "message": message} | {"text": message}:
                     self.said = message
         if ended is not None and self.current is not None:
             yield self._done(Failed(self.current, f"Blender ended in it with code {ended}: {self.said or 'it said nothing'}", "See whether it renders in Blender."))
         if time.monotonic() - self.heard > SECONDS_WITHOUT_A_SIGN:
-            self._child.terminate()
+            self.kill()
 
     def _done(self, outcome: Made | Failed) -> Made | Failed:
         self.current = None
         with suppress(ValueError):
             self.left.remove(outcome.number)
         return outcome
+
+    def left_over(self) -> list[int]:
+        """What another Blender has to make, now that this one has ended. GenerationError where it never began."""
+        if not self.begun:
+            raise GenerationError(f"The Blender that makes clips did not start: {self.said or 'it said nothing'}", "See blender.log with das doctor.")
+        return self.left
 
     @property
     def ended(self) -> bool:
@@ -79,6 +90,10 @@ class Worker:
         """Ask it to drop its clip and end."""
         self._child.close_input()
         self._child.terminate()
+
+    def kill(self) -> None:
+        """A process that hangs; its clip has failed then."""
+        self._child.kill()
 
     def close(self) -> None:
         self._child.close()
@@ -98,8 +113,8 @@ def make_all(root: Path, numbers: Sequence[int], jobs: int, at_most: int, cancel
                 yield from worker.outcomes()
                 if gone:
                     workers.remove(worker)
-                    waiting[:0] = worker.left
                     worker.close()
+                    waiting[:0] = worker.left_over()
             time.sleep(SECONDS_BETWEEN_LOOKS)
         if cancelled():
             raise Cancelled("The dataset was cancelled; the same command goes on with it.")
@@ -114,6 +129,7 @@ def _end(workers: list[Worker]) -> None:
     while any(not worker.ended for worker in workers) and time.monotonic() < deadline:
         time.sleep(SECONDS_BETWEEN_LOOKS)
     for worker in workers:
+        worker.kill()
         worker.close()
 
 
