@@ -38,21 +38,23 @@ def object_names(take: Take) -> dict[int, str]:
 
 
 def _tracks_of_signals(take: Take) -> Tracks:
-    with np.load(take.folder / "signals.npz", allow_pickle=False) if take.has_signals else {} as stored:
+    unknown = UsageError("it does not know where its points truly are", "Score takes that were made of a scene.")
+    if not take.has_signals:
+        raise unknown
+    with np.load(take.folder / "signals.npz", allow_pickle=False) as stored:
         if not {"rest", "object"} <= set(stored):
-            raise UsageError("it does not know where its points truly are", "Score takes that were made of a scene.")
+            raise unknown
         rest, objects = stored["rest"], stored["object"]
-    path = take.read_camera_path()
-    return tracks_of_signals(rest, objects, path.camera(0))
+    return tracks_of_signals(rest, objects, take.read_camera_path().camera(0))
 
 
 def _from_first_frame(tracks: Tracks) -> Tracks:
-    """Only points that the first frame shows, on an object, and that are seen again."""
-    chosen = tracks.visible[0] & tracks.visible[1:].any(axis=0)
+    """Only points of objects that the first frame shows, and the next."""
+    chosen = tracks.visible[0] & tracks.visible[1]
     objects = np.ones(chosen.shape, np.uint16) if tracks.objects is None else tracks.objects.astype(np.uint16)
     chosen &= objects > 0
     if not chosen.any():
-        raise UsageError("no point of its first frame is seen again", "Choose a shorter range.")
+        raise UsageError("its second frame shows no point of its first any more", "Choose a shorter range.")
     return Tracks(xy=tracks.xy[:, chosen], visible=tracks.visible[:, chosen], objects=objects[chosen], fps=tracks.fps)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -34,54 +35,66 @@ def score_video(
 def score_tracks(tracks: Tracks, truth: Tracks, width: int) -> ControlScore:
     """As :func:`score_video`, of the tracks that were found in a video so wide.
 
-    A point counts until it is truly hidden for the first time. For each object the mean error of its points is set against
-    their mean motion, both counted up to FAR, and so many points count as their square root: neither a ground that fills the
-    picture nor a still one drowns what moves.
+    A point counts until it is truly hidden for the first time, and one that has no place as if it stood still. For each
+    object the mean error of its points is set against their mean motion, both counted up to FAR, and so many points count as
+    their square root: neither a ground that fills the picture nor a still one drowns what moves.
     """
     if truth.objects is None:
         truth = msgspec.structs.replace(truth, objects=np.ones(truth.xy.shape[1], np.uint16))
+    tracks = msgspec.structs.replace(tracks, xy=np.where(np.isfinite(tracks.xy), tracks.xy, truth.xy[0]))
     known = msgspec.structs.replace(truth, visible=np.logical_and.accumulate(truth.visible, axis=0))
+    if not known.visible[1:].any():
+        return ControlScore(points=truth.xy.shape[1], tracker=TRACKER, why_not="None of its points stays in sight.")
     figures, visibility = score(tracks, known), score(tracks, truth)
-    objects, weights, errors, motions = [], [], [], []
-    for number, part in figures.per_object.items():
-        chosen = truth.objects == number
-        seen = known.visible[1:] & chosen
-        if seen.any():
-            error, motion = _mean_distances(tracks, truth, seen, FAR * width)
-            measured = _figures(part, visibility.per_object[number]) | {"motion": _motion(truth, seen), "value": _value(error, motion)}
-            objects.append(ObjectScore(number=number, points=int(chosen.sum()), **measured))
-            weights.append(chosen.sum() ** 0.5)
-            errors.append(error)
-            motions.append(motion)
-    if not objects:
-        return ControlScore(points=truth.xy.shape[1], tracker=TRACKER, why_not="None of its points is seen again.")
-    value = _value(np.average(errors, weights=weights), np.average(motions, weights=weights))
+    numbers = [number for number in figures.per_object if known.visible[1:, truth.objects == number].any()]
+    means = [_means(tracks, known, number, FAR * width) for number in numbers]
     return ControlScore(
-        value=value,
-        why_not="" if value is not None else "Nothing moves in the picture, so that a still one would be right.",
         points=truth.xy.shape[1],
         tracker=TRACKER,
-        objects=objects,
+        objects=[
+            ObjectScore(
+                number=number,
+                points=mean.points,
+                value=_value(mean.error, mean.motion) if mean.motion > STILL else None,
+                motion=mean.typical_motion,
+                **_figures(figures.per_object[number], visibility.per_object[number]),
+            )
+            for number, mean in zip(numbers, means)
+        ],
+        **_whole(means),
         **_figures(figures, visibility),
     )
 
 
-def _mean_distances(tracks: Tracks, truth: Tracks, seen: np.ndarray, far: float) -> tuple[float, float]:
-    """Of the points and frames ``seen`` bool [T-1,N]: to where they truly are, and truly from the first frame; pixels."""
+class _Means(NamedTuple):
+    """One object's points: how far they are, up to a bound, from where they truly are, and truly from the first frame; pixels."""
+
+    points: int
+    error: float
+    motion: float
+    typical_motion: float
+
+
+def _means(tracks: Tracks, truth: Tracks, number: int, far: float) -> _Means:
+    chosen = truth.objects == number
+    seen = truth.visible[1:] & chosen
     lost = np.linalg.norm(tracks.xy[1:][seen] - truth.xy[1:][seen], axis=-1)
-    return float(np.minimum(np.nan_to_num(lost, nan=far, posinf=far), far).mean()), float(np.minimum(_moved(truth, seen), far).mean())
+    moved = np.linalg.norm(truth.xy[1:] - truth.xy[0], axis=-1)[seen]
+    bounded = (float(np.minimum(each, far).mean()) for each in (lost, moved))
+    return _Means(int(chosen.sum()), *bounded, float(np.median(moved)))
 
 
-def _moved(truth: Tracks, seen: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(truth.xy[1:] - truth.xy[0], axis=-1)[seen]
+def _whole(means: list[_Means]) -> dict:
+    """All objects' value, or why there is none."""
+    if max(mean.motion for mean in means) <= STILL:
+        return {"why_not": "Nothing moves in the picture, so that a still one would be right."}
+    weights = [mean.points**0.5 for mean in means]
+    error, motion = (np.average(each, weights=weights) for each in zip(*((mean.error, mean.motion) for mean in means)))
+    return {"value": _value(error, motion)}
 
 
-def _motion(truth: Tracks, seen: np.ndarray) -> float:
-    return float(np.median(_moved(truth, seen)))
-
-
-def _value(error: float, motion: float) -> float | None:
-    return float(max(0.0, 1 - error / motion)) if motion > STILL else None
+def _value(error: float, motion: float) -> float:
+    return float(max(0.0, 1 - error / motion))
 
 
 def _figures(part: Score, visibility: Score) -> dict:
