@@ -5,6 +5,7 @@ A farm runs a task's command line again after a failure, on the same folder.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from .errors import UsageError
@@ -15,6 +16,7 @@ FILES = (
     *("camera.json", "objects.json", "first_frame.png", "signals.npz", "tracks.npz", "video.mp4"),
     *("tracking.mkv", "tracking.mp4", "frames.mkv", "frames.mp4", "*.partial"),
 )
+CAPTURES = "das-capture-*"  # what a capture keeps on disk while it runs, and leaves only where it is killed
 FOLDERS = ("tracking", "frames", "coordinates", "depth", "mattes", "flow", "candidates")
 
 
@@ -46,6 +48,8 @@ def is_prepared(take: Take) -> bool:
 def clear(take: Take) -> None:
     """Remove all that makes a take, its record last, and nothing else."""
     folder = take.folder
+    for unfinished in folder.glob(CAPTURES):
+        shutil.rmtree(unfinished)
     for name in FOLDERS:
         for pattern in ("*.png", "*.exr", "*.flo", "*.json", "*.npz", "*.partial"):
             _remove(folder / name, pattern)
