@@ -131,6 +131,11 @@ class Dataset:
         self.records = records
         self.clips = [_clip(self.root, each, line) for line, each in enumerate(records, start=1)]
 
+    def mend_lists(self) -> None:
+        """Write the lists anew from the manifest, where a process was killed while it wrote them."""
+        if self.records:
+            with_errors(lambda: write_lists(self.root, self.records), self.root)
+
 
 def read_manifest(root: Path) -> list[ClipRecord]:
     """The records of a dataset; UsageError, with the line, where one cannot be read."""

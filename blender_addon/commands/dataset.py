@@ -33,6 +33,7 @@ def run(args: argparse.Namespace, reporter: Reporter) -> int:
     Dataset.create(args.output)
     with only_writer(args.output):
         dataset = Dataset.create(args.output)
+        dataset.mend_lists()
         recipes.settle(args.output, recipe)
         there = {record.name for record in dataset.records}
         wanted = [number for number in range(args.clips) if clip_name(number) not in there]
