@@ -14,15 +14,25 @@ from ..shared import home
 from ..shared.backend_process import log_file
 from ..shared.privacy import without_names
 from .preferences import takes_folder
-from .runner import Runner
+from .telling import Telling
+from .upkeep import install_log
 
 LINES = 60  # of the log
 DEPENDENCIES = ("msgspec", "pyzmq", "platformdirs")
 
 
-def report_of_last_error(runner: Runner) -> str:
-    """What the runner last said, with everything beside it that helps, and no private name."""
-    parts = [f"{runner.message} {runner.fix}".strip(), runner.traceback, _versions(), _log_tail()]
+def report_of_job(told: Telling) -> str:
+    """What was last said of a job, with everything beside it that helps, and no private name."""
+    return _report(told, log_file())
+
+
+def report_of_upkeep(told: Telling) -> str:
+    """The same of an installation, or what else Preferences do."""
+    return _report(told, install_log())
+
+
+def _report(told: Telling, log: Path) -> str:
+    parts = [f"{told.message} {told.fix}".strip(), told.traceback, _versions(), _log_tail(log)]
     folders = [home.home(), *filter(None, [takes_folder()])]
     if bpy.data.filepath:
         folders.append(Path(bpy.data.filepath).parent)
@@ -39,9 +49,8 @@ def _versions() -> str:
     )
 
 
-def _log_tail() -> str:
-    """Empty where no backend has run here."""
-    file = log_file()
+def _log_tail(file: Path) -> str:
+    """Empty where nothing has been written into it yet."""
     if not file.is_file():
         return ""
     lines = file.read_text(encoding="utf-8", errors="replace").splitlines()[-LINES:]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import bpy
+
 
 class Mend(NamedTuple):
     """An operator, its button's words and what it is called with."""
@@ -35,3 +37,13 @@ MENDS = {
     "use_view_layer": Mend("das.use_view_layer", "Switch on"),
     "smaller_video": Mend("das.smaller_video", "Half size"),
 }
+
+
+def draw_mending(layout: bpy.types.UILayout, action: str, of_preferences: bool = False) -> None:
+    """The button that mends an error, or where none can the one that copies a report of it."""
+    if mend := MENDS.get(action):
+        button = layout.operator(mend.operator, text=mend.label, icon="TOOL_SETTINGS")
+        for name, value in mend.options.items():
+            setattr(button, name, value)
+    else:
+        layout.operator("das.copy_report", icon="COPYDOWN").of_preferences = of_preferences

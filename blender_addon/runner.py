@@ -6,16 +6,15 @@
 from __future__ import annotations
 
 import time
-import traceback
 from pathlib import Path
 
 import bpy
 from bpy.app.handlers import persistent
 
-from ..shared.errors import Cancelled, DasError
 from .areas import redraw_sidebars
 from .preflight import Check
 from .stepwise import Step, Stepwise
+from .telling import Telling
 
 SECONDS_BETWEEN_STEPS = 0.01
 SECONDS_A_TICK = 0.01
@@ -23,20 +22,17 @@ SECONDS_BETWEEN_REDRAWS = 0.2
 SECONDS_WHILE_BLENDER_RENDERS = 0.5
 
 
-class Runner:
+class Runner(Telling):
     """Runs jobs and checks: one after the other till they are in the backend's queue, all that are there beside it.
-    ``message``, ``fix`` and ``failed`` are what the panel says of the last that ended, ``action`` what mends it, ``traceback`` of an
-    error of our own, ``last_take`` its folder, ``candidates`` the first frames that it
-    painted, ``check`` is the latest check, with its report."""
+
+    It tells of the last that ended; ``last_take`` is its folder, ``candidates`` the first frames that it painted, ``check`` the
+    latest check, with its report.
+    """
 
     def __init__(self):
+        super().__init__()
         self.jobs: list[Stepwise] = []
         self.check: Check | None = None
-        self.message = ""
-        self.fix = ""
-        self.failed = False
-        self.action = ""
-        self.traceback = ""
         self.last_take: Path | None = None
         self.candidates: list[Path] = []
         self._waits, self._changed, self._redrawn = False, False, 0.0
@@ -86,35 +82,10 @@ class Runner:
         for job in list(self.jobs):
             if not held or job.cancelled:
                 held = job.holds_others
-                self._step(job)
+                if not self.step_of(job):
+                    self._end(job)
                 self._waits = self._waits and job.waits
         return self.running
-
-    def _step(self, job: Stepwise) -> None:
-        try:
-            if not job.step():
-                self._end(job)
-                self.tell(job.ready)
-        except Cancelled:
-            self._end(job)
-            self.tell("Cancelled.")
-        except DasError as error:
-            self._end(job)
-            self.tell_error(error)
-        except Exception as error:
-            traceback.print_exc()
-            self._end(job)
-            self.tell_error(DasError(f"{type(error).__name__}: {error}.", "Copy the report and pass it on."))
-            self.traceback = traceback.format_exc()
-
-    def tell(self, message: str) -> None:
-        """Let the panel say that all is well."""
-        self.message, self.fix, self.failed, self.action, self.traceback = message, "", False, "", ""
-
-    def tell_error(self, error: DasError) -> None:
-        """Let the panel say what is wrong, with the button that mends it."""
-        self.tell(error.message)
-        self.fix, self.failed, self.action = error.fix, True, error.action
 
     def _end(self, job: Stepwise) -> None:
         self.candidates = job.candidates or self.candidates

@@ -54,6 +54,11 @@ class Stepwise:
         raise NotImplementedError
 
     @property
+    def stopped(self) -> str:
+        """What is said after a cancel."""
+        return "Cancelled."
+
+    @property
     def candidates(self) -> list[Path]:
         """Pictures that it made to choose a first frame from."""
         return []

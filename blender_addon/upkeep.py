@@ -5,30 +5,29 @@
 
 from __future__ import annotations
 
-import traceback
 from pathlib import Path
 
 import bpy
 
 from ..shared import home
-from ..shared.errors import Cancelled, DasError, UsageError
+from ..shared.errors import UsageError
 from ..shared.model_entries import Entries
 from .areas import redraw, redraw_sidebars
 from .stepwise import Step, Stepwise
+from .telling import Telling
 
 SECONDS_BETWEEN_STEPS = 0.1
 LOG_LINES = 6
 
 
-class Upkeep:
-    """``message``, ``fix`` and ``failed`` say how the last work ended, ``log`` are the last lines of what runs or has failed,
-    ``models`` is the latest listing, None before the first."""
+class Upkeep(Telling):
+    """It tells how the last work ended. ``log`` are the last lines of what runs or has failed, ``models`` is the latest listing,
+    None before the first."""
 
     def __init__(self):
+        super().__init__()
         self.work: Stepwise | None = None
         self.models: Entries | None = None
-        self.message = self.fix = ""
-        self.failed = False
         self.log: list[str] = []
 
     @property
@@ -43,7 +42,8 @@ class Upkeep:
         """Take a work and let a timer step it."""
         if self.work:
             raise UsageError(f"Preferences are busy: {self.work.what}.", "Wait for its end, or cancel it.")
-        self.work, self.message, self.fix, self.failed, self.log = work, "", "", False, []
+        self.work, self.log = work, []
+        self.tell("")
         bpy.app.timers.register(self._tick, first_interval=0.0, persistent=True)
 
     def cancel(self) -> None:
@@ -63,22 +63,10 @@ class Upkeep:
         """One step of the work, its end told in ``message``; False once there is nothing left to do."""
         if self.work is None:
             return False
-        try:
-            if self.work.step():
-                return True
-            self._end(self.work.ready)
-        except Cancelled as cancelled:
-            self._end(cancelled.message)
-        except DasError as error:
-            self._end(error.message, error.fix, failed=True)
-        except Exception as error:
-            traceback.print_exc()
-            self._end(f"{type(error).__name__}: {error}.", "See the system console.", failed=True)
+        if self.step_of(self.work):
+            return True
+        self.work, self.log = None, self.log if self.failed else []
         return False
-
-    def _end(self, message: str, fix: str = "", failed: bool = False) -> None:
-        self.work, self.message, self.fix, self.failed = None, message, fix, failed
-        self.log = self.log if failed else []
 
     def _tick(self) -> float | None:
         before = (self.progress, list(self.log))

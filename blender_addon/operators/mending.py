@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import bpy
+from bpy.props import BoolProperty
 
 from ...shared.errors import SceneError, UsageError
 from ...shared.request import MODEL_FRAMES
-from ..error_report import report_of_last_error
+from ..error_report import report_of_job, report_of_upkeep
 from ..images import BlenderImages
 from ..preferences import ADDON
 from ..runner import runner
+from ..upkeep import upkeep
 from .check import _Mends
 from .reporting import reports_errors
 
@@ -157,11 +159,13 @@ class DAS_OT_show_network_preferences(bpy.types.Operator):
 class DAS_OT_copy_report(bpy.types.Operator):
     bl_idname = "das.copy_report"
     bl_label = "Copy report"
-    bl_description = "Copy the error with all versions and the end of the backend's log to the clipboard, without names of yours and of folders"
+    bl_description = "Copy the error with all versions and the end of the log to the clipboard, without names of yours and of folders"
     bl_options = {"REGISTER"}
 
+    of_preferences: BoolProperty(name="Of Preferences", description="What Preferences did last, in place of the last job", options={"SKIP_SAVE"})
+
     def execute(self, context: bpy.types.Context) -> set[str]:
-        context.window_manager.clipboard = report_of_last_error(runner)
+        context.window_manager.clipboard = report_of_upkeep(upkeep) if self.of_preferences else report_of_job(runner)
         self.report({"INFO"}, "The report is in the clipboard.")
         return {"FINISHED"}
 

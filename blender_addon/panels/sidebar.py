@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from ..mending import MENDS
+from ..mending import draw_mending
 from ..preferences_backend import draw_upkeep
 from ..properties import begins_with_scene
 from ..runner import runner
@@ -82,15 +82,6 @@ def _draw_state(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         draw_lines(column, runner.message, line_length(context), "ERROR" if runner.failed else "CHECKMARK")
         draw_lines(column, runner.fix, line_length(context), "BLANK1")
         if runner.failed:
-            _draw_mending(box)
+            draw_mending(box, runner.action)
     if upkeep.running or (upkeep.message and runner.action == "install_backend"):
         draw_upkeep(layout, line_length(context))
-
-
-def _draw_mending(box: bpy.types.UILayout) -> None:
-    if mend := MENDS.get(runner.action):
-        button = box.operator(mend.operator, text=mend.label, icon="TOOL_SETTINGS")
-        for name, value in mend.options.items():
-            setattr(button, name, value)
-    else:
-        box.operator("das.copy_report", icon="COPYDOWN")

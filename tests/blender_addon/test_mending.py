@@ -7,16 +7,18 @@ import pytest
 bpy = pytest.importorskip("bpy", reason="needs Blender")
 
 from diffusion_as_shader import blender_addon
-from diffusion_as_shader.blender_addon.error_report import report_of_last_error
+from diffusion_as_shader.blender_addon.error_report import report_of_job, report_of_upkeep
 from diffusion_as_shader.blender_addon.mending import MENDS
+from diffusion_as_shader.blender_addon.preferences_backend import draw_upkeep
 from diffusion_as_shader.blender_addon.runner import runner
 from diffusion_as_shader.blender_addon.stepwise import Stepwise
+from diffusion_as_shader.blender_addon.upkeep import upkeep
 from diffusion_as_shader.shared import messages, png
 from diffusion_as_shader.shared.backend_process import log_file
-from diffusion_as_shader.shared.errors import GenerationError
+from diffusion_as_shader.shared.errors import GenerationError, UsageError
 from diffusion_as_shader.shared.generation import raise_bad_end
 
-from .panel_layout import drawn
+from .panel_layout import Layout, drawn
 
 ROOT = Path(blender_addon.__file__).parents[1]
 
@@ -111,11 +113,25 @@ def test_an_error_of_our_own_has_a_report_without_private_names(scene, tmp_path,
     while runner.step():
         pass
     assert runner.failed and "das.copy_report" in drawn()
-    text = report_of_last_error(runner)
+    text = report_of_job(runner)
     for wanted in ("ValueError", "Traceback", "in _run", bpy.app.version_string, "numpy", "the last line"):
         assert wanted in text
     for private in (str(Path.home()) + "/", str(tmp_path), "client x", str(ROOT)):
         assert private not in text, private
+
+
+def test_an_error_of_preferences_has_its_button_too(scene, monkeypatch):
+    monkeypatch.setenv("DAS_HOME", str(Path(bpy.app.tempdir) / "home"))
+    upkeep.start(Broken(lambda step: None))
+    while upkeep.step():
+        pass
+    layout = Layout()
+    draw_upkeep(layout, 40)
+    assert upkeep.failed and "das.copy_report" in layout.seen and "ValueError" in report_of_upkeep(upkeep)
+    upkeep.tell_error(UsageError("Blender may not go online.", "Allow it.", "allow_online"))
+    draw_upkeep(layout, 40)
+    assert layout.seen[-1] == "das.show_network_preferences"
+    upkeep.tell("")
 
 
 def test_an_error_of_the_backend_brings_its_action_along():
