@@ -14,6 +14,7 @@ from ..shared import home, wire
 from ..shared.errors import DasError
 from ..shared.managed_backend import ManagedBackend, find_managed
 from ..shared.processes import pid_alive
+from .mending import draw_mending
 from .upkeep import upkeep
 
 KINDS = [
@@ -98,9 +99,11 @@ def draw_upkeep(layout: bpy.types.UILayout, characters: int) -> None:
         row.progress(factor=step / max(total, 1), text=f"{phase[:1].upper()}{phase[1:]} {step}/{total}{left}")
         row.operator("das.cancel_upkeep", text=getattr(upkeep.work, "cancel_word", "Cancel"), icon="CANCEL")
     elif upkeep.message:
-        box = layout.column(align=True)
-        box.alert = upkeep.failed
-        draw_lines(box, f"{upkeep.message} {upkeep.fix}".strip(), characters, "ERROR" if upkeep.failed else "CHECKMARK")
+        column = layout.column(align=True)
+        column.alert = upkeep.failed
+        draw_lines(column, f"{upkeep.message} {upkeep.fix}".strip(), characters, "ERROR" if upkeep.failed else "CHECKMARK")
+        if upkeep.failed:
+            draw_mending(layout, upkeep.action, of_preferences=True)
     if upkeep.log:
         lines = layout.box().column(align=True)
         lines.scale_y = 0.7
@@ -143,14 +146,24 @@ def backend_state() -> tuple[str, bool]:
         managed, known = find_managed(), home.environments("backend")
         if not known:
             return "No backend is installed. " + ("Repair it: its Python is gone." if managed else "Install it here."), False
-        return f"{_sentence(managed, known[0].python)} {_process()}", not (managed and managed.version != own_version())
+        return f"{_sentence(managed, known[0])} {_process()}", not (managed and managed.version != own_version())
     except DasError as error:
         return str(error), False
 
 
-def _sentence(managed: ManagedBackend | None, python: str) -> str:
-    if managed is None or not managed.works:
-        return f"The backend of {python} is used, which was not installed here."
+def lacks_model() -> bool:
+    """Whether the backend that would be used is one of Preferences' for projection alone."""
+    try:
+        known = [] if home.chosen_connection() else home.environments("backend")
+    except DasError:
+        return False
+    return bool(known) and known[0].kind == home.PROJECTION_KIND
+
+
+def _sentence(managed: ManagedBackend | None, used: home.Environment) -> str:
+    if managed is None or not managed.works or used.name != home.MANAGED_ENVIRONMENT:
+        better = " The one that is installed here has no model, so it comes second." if managed and managed.works else ""
+        return f"The backend of {used.python} is used, which was not installed here.{better}"
     old = f" It is of version {managed.version}, and the add-on of {own_version()}: update it." if managed.version != own_version() else ""
     return f"The backend is installed: {LABELS[managed.kind][:1].lower()}{LABELS[managed.kind][1:]}, Python {managed.python}.{old}"
 

@@ -118,7 +118,8 @@ def install(source: Path, work: Work, kind: Kind, python: str = "", *, again: bo
         place = free_place(work, name)
         try:
             make(source, work, kind, choose_python(python), place, name)
-            register([{"room": "backend", "name": NAME, "python": str(python_in(place / "env")), "blender": None}], work.home)
+            entry = {"room": "backend", "name": NAME, "python": str(python_in(place / "env")), "blender": None, "kind": kind}
+            register([entry], work.home)
         except BaseException:  # also Ctrl-C
             if current_place(work) != place:
                 work.tell("progress", phase="undoing", step=0, total=1)

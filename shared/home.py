@@ -14,16 +14,26 @@ from .errors import UsageError
 Room = Literal["backend", "blender"]
 MODEL_ENVIRONMENT = "model"  # the name of the backend's Python that has torch
 MANAGED_ENVIRONMENT = "preferences"  # and of the one that the add-on's preferences have made
-FIRST = (MANAGED_ENVIRONMENT, MODEL_ENVIRONMENT)
+PROJECTION_KIND = "projection"  # of an environment without torch
 
 
 class Environment(msgspec.Struct, frozen=True):
-    """One Python that serves a room. ``blender`` is its bpy version, None in the backend's."""
+    """One Python that serves a room. ``blender`` is its bpy version, None in the backend's; ``kind`` is what Preferences have
+    made (:data:`managed_backend.Kind`), empty elsewhere."""
 
     room: Room
     name: str
     python: str
     blender: str | None = None
+    kind: str = ""
+
+    @property
+    def rank(self) -> int:
+        """Those of a lower rank are used before others: first who has the model, and the user's choice in Preferences."""
+        chosen, has_model = self.name == MANAGED_ENVIRONMENT, self.name == MODEL_ENVIRONMENT
+        if chosen:
+            return 2 if self.kind == PROJECTION_KIND else 0
+        return 1 if has_model else 3
 
 
 class Environments(msgspec.Struct):
@@ -69,10 +79,10 @@ def environments_file() -> Path:
 
 
 def environments(room: Room) -> list[Environment]:
-    """The Pythons that serve a room and still exist, in the order of the file, but before all others the one that the add-on's
-    preferences have made, and then one with the model."""
+    """The Pythons that serve a room and still exist, by rank and in the order of the file: before all others the one that the
+    add-on's preferences have made, but where it is for projection alone, after one with the model."""
     serving = [entry for entry in known_environments() if entry.room == room and Path(entry.python).exists()]
-    return sorted(serving, key=lambda entry: FIRST.index(entry.name) if entry.name in FIRST else len(FIRST))
+    return sorted(serving, key=lambda entry: entry.rank)
 
 
 def known_environments() -> list[Environment]:

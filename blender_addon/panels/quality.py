@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import bpy
 
+from ..preferences_backend import lacks_model
 from ..properties import engine_of
+from .lines import draw_lines, line_length
 from .sidebar import _InSidebar
 
 ADVANCED = ("steps", "guidance", "guidance_scale", "scheduler", "memory_plan", "weights", "from_base", "tracking_range", "image_latent_scale")
@@ -21,6 +23,10 @@ class DAS_PT_quality(_InSidebar, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         settings = context.scene.das
+        if lacks_model():
+            column = self.layout.column(align=True)
+            draw_lines(column, "The backend is installed for projection only.", line_length(context), "ERROR")
+            column.operator("das.show_preferences", text="Backend in Preferences", icon="TOOL_SETTINGS")
         self.layout.row().prop(settings, "quality", expand=True)
         self.layout.label(text=f"{settings.steps} steps, memory plan {settings.memory_plan}")
 

@@ -1,5 +1,7 @@
 """The panel, drawn into a layout that writes down what it is asked for."""
 
+import sys
+
 import msgspec
 import pytest
 
@@ -9,6 +11,7 @@ from diffusion_as_shader.blender_addon import preferences, properties
 from diffusion_as_shader.blender_addon.jobs import Job
 from diffusion_as_shader.blender_addon.panels import CLASSES, IN_SEQUENCER
 from diffusion_as_shader.blender_addon.runner import runner
+from diffusion_as_shader.shared import home
 from diffusion_as_shader.shared.options import MODEL_FIELDS
 from diffusion_as_shader.shared.request import GenerationRequest
 
@@ -88,6 +91,15 @@ def test_preferences_draw(scene):
     body |= {f"draw_{name}": lambda self, box, context, name=name: boxes.append(name) for name in ("backend", "models")}
     preferences.DasPreferences.draw(type("Drawn", (), body)(), bpy.context)
     assert layout.seen == ["takes_folder", "engine", "Backend", "Models"] and boxes == ["backend", "models"]
+
+
+def test_a_backend_without_the_model_is_said_where_the_model_is_chosen(scene):
+    scene.das.engine = "das"
+    for kind in ("model", "projection"):
+        entry = home.Environment("backend", "preferences", sys.executable, kind=kind)
+        home.environments_file().write_bytes(msgspec.json.encode(home.Environments(environments=[entry])))
+        assert ("das.show_preferences" in drawn()) == (kind == "projection")
+    scene.das.property_unset("engine")
 
 
 def test_the_models_settings_are_shown_for_the_model_alone_and_come_back(scene):

@@ -43,6 +43,22 @@ def test_the_environment_with_the_model_comes_first():
     assert [entry.name for entry in home.environments("backend")] == ["model", "backend", "other"]
 
 
+@pytest.mark.parametrize(
+    "kind, order",
+    [
+        ("model", ["preferences", "model", "backend"]),
+        ("model-cpu", ["preferences", "model", "backend"]),
+        ("", ["preferences", "model", "backend"]),  # an older installer did not say it
+        ("projection", ["model", "preferences", "backend"]),
+    ],
+)
+def test_what_preferences_have_made_comes_first_but_not_before_a_model_that_it_lacks(kind, order):
+    entries = [home.Environment("backend", name, sys.executable) for name in ("backend", "model")]
+    entries.append(home.Environment("backend", "preferences", sys.executable, kind=kind))
+    home.environments_file().write_bytes(msgspec.json.encode(home.Environments(environments=entries)))
+    assert [entry.name for entry in home.environments("backend")] == order
+
+
 def test_weights_lie_at_home_or_where_the_variable_says(monkeypatch, tmp_path):
     monkeypatch.delenv("DAS_MODELS", raising=False)
     assert home.model_folder() == home.home() / "models"
