@@ -51,8 +51,7 @@ class DAS_OT_apply_take(_OnATake, bpy.types.Operator):
     def _entry(self, context: bpy.types.Context) -> Entry:
         if not self.filepath:
             return super()._entry(context)
-        folder = next((one for one in Path(self.filepath).parents if (one / "take.json").is_file()), None)
-        entry = read_entry(folder) if folder else None
+        entry = _take_around(Path(self.filepath))
         if entry is None:
             raise UsageError(f"{Path(self.filepath).name} belongs to no take.", "Drop a take's take.json, or the video beside it.")
         return entry
@@ -148,17 +147,52 @@ def _shown_scene(context: bpy.types.Context) -> bpy.types.Scene:
     return scene
 
 
+def _take_around(file: Path) -> Entry | None:
+    """The take that a file lies in."""
+    folder = next((one for one in file.parents if (one / "take.json").is_file()), None)
+    return read_entry(folder) if folder else None
+
+
+class DAS_OT_drop_video(bpy.types.Operator):
+    bl_idname = "das.drop_video"
+    bl_label = "Drop a take's video"
+    bl_description = "Give the panel the settings of the take that this video is of. Any other becomes what Blender makes of it: an empty"
+    bl_options = {"REGISTER", "UNDO", "INTERNAL"}
+
+    filepath: StringProperty(name="File", description="The video's file", subtype="FILE_PATH", options={"SKIP_SAVE"})
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        if _take_around(Path(self.filepath)):
+            return bpy.ops.das.apply_take(filepath=self.filepath)
+        self.report({"INFO"}, f"{Path(self.filepath).name} belongs to no take, so it becomes an empty.")
+        return bpy.ops.object.empty_image_add("INVOKE_DEFAULT", filepath=self.filepath)
+
+
 class DAS_FH_take(bpy.types.FileHandler):
-    """A take.json or a video dropped into the viewport."""
+    """A take.json dropped into the viewport."""
 
     bl_idname = "DAS_FH_take"
     bl_label = "Diffusion as Shader take"
     bl_import_operator = DAS_OT_apply_take.bl_idname
-    bl_file_extensions = ".json;.mp4"
+    bl_file_extensions = ".json"
 
     @classmethod
     def poll_drop(cls, context: bpy.types.Context) -> bool:
         return context.area is not None and context.area.type == "VIEW_3D"
+
+
+class DAS_FH_video(bpy.types.FileHandler):
+    """A take's video dropped into the viewport. Blender does not say which file it is, so where there are no takes all are its own."""
+
+    bl_idname = "DAS_FH_video"
+    bl_label = "Diffusion as Shader video"
+    bl_import_operator = DAS_OT_drop_video.bl_idname
+    bl_file_extensions = ".mp4"
+
+    @classmethod
+    def poll_drop(cls, context: bpy.types.Context) -> bool:
+        history.look()
+        return bool(history.entries) and DAS_FH_take.poll_drop(context)
 
 
 CLASSES = (
@@ -169,5 +203,7 @@ CLASSES = (
     DAS_OT_favourite_take,
     DAS_OT_open_take_folder,
     DAS_OT_delete_take,
+    DAS_OT_drop_video,
     DAS_FH_take,
+    DAS_FH_video,
 )

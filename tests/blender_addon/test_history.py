@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -12,7 +14,7 @@ bpy = pytest.importorskip("bpy", reason="needs Blender")
 from diffusion_as_shader.blender_addon import properties, sequencer
 from diffusion_as_shader.blender_addon.history import history
 from diffusion_as_shader.blender_addon.images import BlenderImages
-from diffusion_as_shader.blender_addon.operators.history import DAS_FH_take
+from diffusion_as_shader.blender_addon.operators.history import DAS_FH_take, DAS_FH_video
 from diffusion_as_shader.blender_addon.panels.first_frame import DAS_PT_first_frame
 from diffusion_as_shader.blender_addon.panels.history import is_shown
 from diffusion_as_shader.blender_addon.panels.tasks import DAS_PT_video
@@ -114,7 +116,33 @@ def test_settings_come_back_from_the_list_and_from_a_dropped_file(scene, takes, 
     assert again.first_frame == FirstFrame(source="workbench")
     with pytest.raises(RuntimeError, match="belongs to no take"):
         bpy.ops.das.apply_take(filepath=str(tmp_path / "some.mp4"))
-    assert DAS_FH_take.bl_import_operator == "das.apply_take" and hasattr(bpy.types, "DAS_FH_take")
+
+
+def test_only_what_can_be_a_takes_is_taken_when_it_is_dropped(scene, takes):
+    viewport = SimpleNamespace(area=SimpleNamespace(type="VIEW_3D"))
+    for handler, operator, ending in ((DAS_FH_take, "das.apply_take", ".json"), (DAS_FH_video, "das.drop_video", ".mp4")):
+        assert (handler.bl_import_operator, handler.bl_file_extensions) == (operator, ending)
+        assert hasattr(bpy.types, handler.__name__) and handler.poll_drop(viewport)
+        assert not handler.poll_drop(SimpleNamespace(area=SimpleNamespace(type="SEQUENCE_EDITOR")))
+        assert not handler.poll_drop(SimpleNamespace(area=None))
+    history.close()
+    assert DAS_FH_take.poll_drop(viewport) and not DAS_FH_video.poll_drop(viewport), "a video of a file without takes is Blender's"
+
+
+def test_a_dropped_video_of_no_take_is_what_blender_makes_of_it(scene, takes, tmp_path):
+    images = BlenderImages()
+    images.write_video(tmp_path / "some.mp4", [takes[0].tracking_file(index) for index in range(9)], 24)
+    before = properties.request_of(scene)
+    window = bpy.context.window_manager.windows[0]
+    area = next(area for area in window.screen.areas if area.type == "VIEW_3D")
+    region = next(region for region in area.regions if region.type == "WINDOW")
+    with bpy.context.temp_override(window=window, area=area, region=region):
+        assert bpy.ops.das.drop_video(filepath=str(tmp_path / "some.mp4")) == {"FINISHED"}
+    made = bpy.context.object
+    assert made.type == "EMPTY" and Path(bpy.path.abspath(made.data.filepath)) == tmp_path / "some.mp4"
+    assert properties.request_of(scene) == before
+    assert bpy.ops.das.drop_video(filepath=str(takes[0].folder / "video.mp4")) == {"FINISHED"}
+    assert properties.request_of(scene).seed == 1
 
 
 def test_a_take_becomes_a_strip(scene, takes):
