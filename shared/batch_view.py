@@ -15,7 +15,7 @@ from .report import JsonReporter, Reporter
 SECONDS_BETWEEN_DRAWINGS = 0.5
 SECONDS_BETWEEN_EVENTS = 1.0
 SECONDS_BETWEEN_LINES = 60.0  # where they stay: a log of the night
-MAX_ROWS = 30
+MOST_ROWS, OTHER_LINES = 30, 8
 
 
 class View(AbstractContextManager, Protocol):
@@ -90,6 +90,8 @@ class Table:
         self._live.stop()
 
     def changed(self, work: Work) -> None:
+        if work.made.state == "failed":  # stays above the table
+            self._live.console.print(sentence(work), markup=False, highlight=False, style="red")
         self._draw()
 
     def tick(self) -> None:
@@ -110,20 +112,21 @@ class Table:
         table = RichTable(title=title, title_justify="left", expand=False)
         for name, style in (("take", "bold"), ("capture", ""), ("generation", ""), ("time", "")):
             table.add_column(name, style=style or None, justify="right" if name == "time" else "left")
-        for take in rows(self._plan):
+        shown = rows(self._plan, min(MOST_ROWS, max(self._live.console.height - OTHER_LINES, 1)))
+        for take in shown:
             seconds = take.made.seconds or (time.time() - take.made.began if take.made.state == "running" else 0)
             state = f"[red]{escape(state_of(take))}[/red]" if take.made.state == "failed" else escape(state_of(take))
             table.add_row(escape(take.name), escape(state_of(take.capture)), state, duration(seconds) if seconds else "")
-        if hidden := total - len(rows(self._plan)):
+        if hidden := total - len(shown):
             table.add_row(f"and {hidden} more", "", "", "")
         return table
 
 
-def rows(plan: Plan) -> list[TakeWork]:
+def rows(plan: Plan, most: int) -> list[TakeWork]:
     """The takes that a screen has room for: those around the ones that run."""
     first = next((number for number, take in enumerate(plan.takes) if not _is_over(take)), 0)
-    start = max(0, min(first - MAX_ROWS // 3, len(plan.takes) - MAX_ROWS))
-    return plan.takes[start : start + MAX_ROWS]
+    start = max(0, min(first - most // 3, len(plan.takes) - most))
+    return plan.takes[start : start + most]
 
 
 def state_of(work: Work) -> str:
