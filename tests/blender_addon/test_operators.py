@@ -1,13 +1,15 @@
 """The add-on in Blender: registering, the operators, and a job that a file load or the end of the add-on stops."""
 
 import time
+from types import SimpleNamespace
 
 import pytest
 
 bpy = pytest.importorskip("bpy", reason="needs Blender")
 
 from diffusion_as_shader import blender_addon
-from diffusion_as_shader.blender_addon import properties, sequencer
+from diffusion_as_shader.blender_addon import history, properties, queue_view, sequencer
+from diffusion_as_shader.blender_addon import runner as runner_module
 from diffusion_as_shader.blender_addon.images import BlenderImages
 from diffusion_as_shader.blender_addon.runner import runner
 from diffusion_as_shader.shared.request import FirstFrame, GenerationRequest
@@ -125,6 +127,30 @@ def test_loading_a_file_cancels_the_job(scene, tmp_path):
     bpy.ops.wm.read_factory_settings(use_empty=True)
     assert not runner.running
     assert Take.open(tmp_path / "das" / "shot-001", BlenderImages()).record.state == "cancelled"
+
+
+class Rendering:
+    """bpy of a Blender that renders in the background of its window."""
+
+    def __init__(self):
+        self.app = SimpleNamespace(is_job_running=lambda kind: kind == "RENDER", timers=bpy.app.timers)
+
+    def __getattr__(self, name):
+        return getattr(bpy, name)
+
+
+def test_nothing_of_ours_runs_while_blender_renders(scene, tmp_path, monkeypatch):
+    bpy.ops.das.preview_tracking()
+    with monkeypatch.context() as rendering:
+        for module in (runner_module, queue_view, history):
+            rendering.setattr(module, "bpy", Rendering())
+        rendering.setattr(history.History, "_read", None)
+        rendering.setattr(queue_view.QueueView, "step", None)
+        waits = (runner._tick(), queue_view.queue._tick(), history.history._tick())
+    assert all(seconds > 0 for seconds in waits), "they look again later"
+    assert not any((tmp_path / "das" / "shot-001").iterdir()) and runner.job.progress.phase == "starting"
+    assert runner._tick() is not None and runner.job.progress.phase != "starting"
+    runner.close()
 
 
 def test_disabling_the_addon_cancels_the_job(scene, tmp_path):
