@@ -18,6 +18,16 @@ def add_dataset_commands(actions, blender: argparse.ArgumentParser, everywhere: 
 
     _add_blender(add("blender", "Make training clips of Blender scenes, or of characters, motions and worlds.", blender))
     _add_clips(add("clips", None, blender))
+    for name, help in {
+        "check": "Say what is wrong with a dataset, with file and line.",
+        "stats": "Say how much is followed in a dataset's clips, and how far it moves.",
+        "preview": "Draw a contact sheet of a dataset's first clips.",
+    }.items():
+        action = add(name, help)
+        action.add_argument("root", type=Path, metavar="FOLDER", help="the dataset")
+        if name == "preview":
+            action.add_argument("-o", dest="output", type=Path, metavar="FILE", help="a PNG (default: preview.png in the dataset)")
+            action.add_argument("--count", type=int, default=12, metavar="N", help="how many clips (default: %(default)s)")
 
 
 def _add_blender(command: argparse.ArgumentParser) -> None:

@@ -20,8 +20,8 @@ from ..models import decode, latents
 from ..vision.footage import Movie
 from ..vision.window import Look, Window
 from .config import check_size, parse_bucket
+from .inspection import Size, probe
 
-Size = tuple[int, int, int]  # width, height, frames
 ASPECT_TOLERANCE = 0.01
 
 
@@ -87,13 +87,6 @@ def _bucket(clip: Clip, buckets: list[Size]) -> Size:
         f"{clip.video} is {own[0]}x{own[1]} with {own[2]} frames, which fits none of the buckets.",
         f"Add a bucket of its shape, or take the clip (line {clip.line}) out of the lists.",
     )
-
-
-def probe(file: Path) -> Size:
-    """Width, height and frames of a video. UsageError where it cannot be read."""
-    movie = Movie(file)
-    movie.close()
-    return (*movie.size, movie.count)
 
 
 def read_pictures(source: Source) -> Pictures:

@@ -69,6 +69,10 @@ class Session:
 
     def train(self, resume: bool) -> Result:
         """To the last step. Cancelled, saved, where ``stop`` says so; the errors of :mod:`loop` and :mod:`checkpoints`."""
+        return self.course(resume).go()
+
+    def course(self, resume: bool) -> Course:
+        """All that the run needs, loaded, and its folder made."""
         kept = Checkpoints(self.run, self.config.keep)
         begun = self._begin(kept, resume)
         self.reporter.note(self.plans()[0][1].sentence())
@@ -79,7 +83,7 @@ class Session:
             trainer.resume(checkpoints.load(begun), str(begun))
             self.reporter.note(f"Goes on after step {trainer.done}.")
         settings = loss.Settings(self.config.image_noise, self.config.drop_conditioning, self.config.drop_prompt)
-        return _Course(self, trainer, clips, loss.Conditioner(vae, self._steps, settings, texts.of(""))).go()
+        return Course(self, trainer, clips, loss.Conditioner(vae, self._steps, settings, texts.of("")))
 
     @cached_property
     def alphas(self) -> torch.Tensor:
@@ -130,7 +134,7 @@ class Session:
                 raise UsageError(f"{source.clip.video} is not of the size of these weights, {sizes}.", f"Set buckets, or make the clips so (line {source.clip.line}).")
 
 
-class _Course:
+class Course:
     """The steps of a session, with what is told, saved and validated between them."""
 
     def __init__(self, session: Session, trainer: Trainer, clips: data.Clips, conditioner: loss.Conditioner):
@@ -146,6 +150,7 @@ class _Course:
         self._validation = validation.Validation(trainer, clips, self._held, self._fixed, session.alphas)
 
     def go(self) -> Result:
+        """The steps that are left, and the last checkpoint."""
         turns = order.Order(data.by_size(self.session.training), self.config.batch, self.config.seed)
         placement.begin_measuring()
         try:
