@@ -49,7 +49,7 @@ BACKEND_PYTHONS = ((3, 11), (3, 13), (3, 12))
 # torch alone and first: pip then takes the build that its index holds for this machine, before others' wishes count.
 # MoGe asks for viewers, a web page, torchvision and a second OpenCV, and estimates depth without any of them.
 MOGE = ("dlr-moge==2.0.0", "dlr-utils3d==1.3", "dlr-pipeline==1.0.0")
-MODEL = Plan("model", "backend", BACKEND_PYTHONS, None, ("backend", "model"), "torch==2.13.0", "torch", "1 to 4 GB, some minutes", MOGE)
+MODEL = Plan("model", "backend", BACKEND_PYTHONS, None, ("backend", "model", "train"), "torch==2.13.0", "torch", "1 to 4 GB, some minutes", MOGE)
 PLANS = (
     Plan("backend", "backend", BACKEND_PYTHONS),
     MODEL,
