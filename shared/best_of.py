@@ -12,7 +12,7 @@ from .control_score import ControlScore
 from .errors import Cancelled, GenerationError, UsageError
 from .generation import generate
 from .interrupt import cancelled_by_signal
-from .ranking import rank, star, tell_ranking
+from .ranking import ranked_with_star, tell_ranking
 from .report import Reporter
 from .resuming import begun_take
 from .scoring import score_take
@@ -46,12 +46,10 @@ def generate_best(first: Take, count: int, reporter: Reporter) -> int:
             if peer is None or peer.is_gone():
                 peer = opened.enter_context(backend_of(take, stopped))
             _make(take, peer, stopped, reporter)
-    ranked = rank(takes)
     if all(take.record.state == "failed" for take in takes):
         failure = first.record.failure
         raise GenerationError(f"All of {count} seeds failed. {failure.message}", failure.fix)
-    star(ranked)
-    tell_ranking(ranked, reporter)
+    tell_ranking(ranked_with_star(takes), reporter)
     return 0
 
 

@@ -23,11 +23,16 @@ def rank(takes: list[Take]) -> list[Take]:
     return ranked
 
 
-def star(ranked: list[Take]) -> None:
-    """The best gets the history's star, and the others lose the one that an earlier ranking gave them."""
-    for take in ranked[1:]:
-        (take.folder / FAVOURITE).unlink(missing_ok=True)
-    ranked[0].write_file(FAVOURITE, b"")
+def ranked_with_star(takes: list[Take]) -> list[Take]:
+    """As :func:`rank`; the best gets the history's star, which the best of an earlier ranking then loses."""
+    before = [take for take in takes if take.record.score and take.record.score.rank == 1]
+    best, *others = ranked = rank(takes)
+    for take in others:
+        if take in before:
+            (take.folder / FAVOURITE).unlink(missing_ok=True)
+    if _value(best) is not None:
+        best.write_file(FAVOURITE, b"")
+    return ranked
 
 
 def why_best(ranked: list[Take]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from diffusion_as_shader.backend.commands import generate, score  # noqa: E402
 from diffusion_as_shader.backend.images import ImageioImages  # noqa: E402
 from diffusion_as_shader.shared import cli, home  # noqa: E402
 from diffusion_as_shader.shared.camera import Camera, Intrinsics, camera_path  # noqa: E402
-from diffusion_as_shader.shared.errors import GenerationError, UsageError  # noqa: E402
+from diffusion_as_shader.shared.errors import Cancelled, GenerationError, UsageError  # noqa: E402
 from diffusion_as_shader.shared.report import JsonReporter, Reporter  # noqa: E402
 from diffusion_as_shader.shared.request import GenerationRequest  # noqa: E402
 from diffusion_as_shader.shared.take import Take, content_hash  # noqa: E402
@@ -176,3 +177,22 @@ def test_a_seed_with_other_settings_beside_it_is_refused(take):
     other.save()
     with pytest.raises(UsageError, match="take-seed-2 was begun with other settings: prompt"):
         das("generate", take.folder, "--best-of", 2)
+
+
+class Interrupting(JsonReporter):
+    """Presses Ctrl-C once the first take is scored."""
+
+    def progress(self, phase, step, total, eta=None):
+        if phase == "score" and not getattr(self, "pressed", False):
+            self.pressed = True
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_ctrl_c_stops_and_the_same_command_goes_on(take):
+    with pytest.raises(Cancelled):
+        das("generate", take.folder, "--best-of", 2, reporter=Interrupting)
+    first, second = (reopened(folder).record for folder in (take.folder, take.folder.with_name("take-seed-2")))
+    assert first.state == "done" and first.score is None and second.state == "prepared"
+    told = das("generate", take.folder, "--best-of", 2).result
+    assert [row["seed"] for row in told["best_of"]] == [2, 1]

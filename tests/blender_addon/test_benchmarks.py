@@ -155,3 +155,18 @@ def test_the_trackers_are_measured_on_renders_with_true_tracks(empty_file, tmp_p
     seen = stored["visibility"][8]
     first, last = (frame[tuple(np.floor(stored["tracks"][index][seen]).astype(int).T[::-1])] for frame, index in zip(frames, (0, 8)))
     assert np.median(np.abs(first - last).max(axis=1)) < 12
+
+
+def test_the_score_is_put_to_the_test_on_renders(empty_file, tmp_path):
+    """The whole command: Blender renders the example as it is and through a wrong camera, the backend's Python scores."""
+    folder = tmp_path / "clip"
+    args = ["benchmark", "score", "--size", "192x128", "--count", "9", "--frames", "1:9", "--first-frame", "workbench", "-o", str(folder), "--json"]
+    done = subprocess.run([sys.executable, "-m", "diffusion_as_shader", *args], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    told = next(line for line in map(json.loads, done.stdout.splitlines()) if line["event"] == "result")
+    values = {name: score["value"] for name, score in told["scores"].items()}
+    assert told["ranked"] and values["frozen"] < 0.05 and values["wrong camera"] < values["true render"] - 0.2, values
+    assert {part["name"] for part in told["scores"]["true render"]["objects"]} <= set(json.loads((folder / "true" / "objects.json").read_text()).values())
+    images = BlenderImages()
+    true, astray = (images.read(folder / name / "frames" / "0009.png").astype(int) for name in ("true", "wrong camera"))
+    assert (np.abs(true - astray).max(axis=-1) > 12).mean() > 0.1

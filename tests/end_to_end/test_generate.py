@@ -99,3 +99,20 @@ def test_a_tracking_folder_and_an_image_are_enough(scene_file, tmp_path, backend
     run = das("generate", *words, "--json")
     assert run.code == 0, run.err
     finished(made)
+
+
+def test_the_best_of_two_seeds_of_a_scene(scene_file, tmp_path):
+    take, other = tmp_path / "shot", tmp_path / "shot-seed-6"
+    run = das("generate", scene_file, *SMALL, "--seed", "5", "--best-of", "2", "-o", take, "--json")
+    assert run.code == 0, run.err
+    told = run.result
+    assert [row["seed"] for row in told["best_of"]] == [5, 6] and told["take"] == str(take.resolve())
+    records = [finished(each) for each in (take, other)]
+    assert json.loads((take / "objects.json").read_text(encoding="utf-8")) == {"1": "Cube"}
+    for record in records:
+        [cube] = record["score"]["objects"]
+        assert cube["name"] == "Cube" and cube["motion"] > 3 and cube["median_error"] < 3
+        assert record["score"]["value"] == told["score"]["value"] > 0.3, "the projection makes the same with each seed"
+    assert told["why"] == "shot and shot-seed-6 have the same score."
+    assert (take / "favourite").exists() and not (other / "favourite").exists()
+    assert os.stat(take / "signals.npz").st_ino == os.stat(other / "signals.npz").st_ino or os.name == "nt"
