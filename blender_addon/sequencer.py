@@ -68,6 +68,7 @@ class GrowingStrip:
     def _fill(self, strip: bpy.types.ImageStrip, length: int) -> None:
         names = [_file_name(index) for index in self._elements[:length]]
         end_reading_ahead(strip)
+        survive_lost_files(find_scene(self._scene).sequence_editor)
         for element, name in zip(strip.elements, names):  # a live preview may get more pictures
             if element.filename != name:
                 element.filename = name
@@ -137,6 +138,13 @@ def end_reading_ahead(*strips: bpy.types.Strip) -> None:
     strips while Python changes them, and crashes. To drop a cache ends it, until the Sequencer is drawn again."""
     for strip in strips:
         strip.invalidate_cache("RAW")
+
+
+def survive_lost_files(editor: bpy.types.SequenceEditor) -> None:
+    """Let a picture whose file is gone be nothing, instead of magenta: Blender makes that as large as the strip's element says,
+    and what Python appends to a strip says any number, so that Blender ends for want of memory."""
+    if editor.show_missing_media:
+        editor.show_missing_media = False
 
 
 def free_channel(editor: bpy.types.SequenceEditor, start: int, end: int) -> int:

@@ -1,5 +1,6 @@
 """The growing strip: which result each timeline frame shows, its place, its exact colours."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -137,3 +138,13 @@ def test_path_is_relative_to_a_saved_file(scene, request_, tmp_path):
     strip = sequencer.GrowingStrip(scene, tmp_path / "frames", request_, "take")
     strip.add(0)
     assert sequencer.find_strip(scene, tmp_path / "frames").directory == "//frames/"
+
+
+def test_pictures_that_are_lost_show_nothing(scene, request_, tmp_path):
+    """Blender, in its default, would make a magenta picture of any size that there happens to be in memory."""
+    write_frames(tmp_path / "frames", 9)
+    strip = sequencer.GrowingStrip(scene, tmp_path / "frames", request_, "take")
+    strip.show(range(9))
+    shutil.rmtree(tmp_path / "frames")
+    sequencer.refresh(sequencer.find_strip(scene, tmp_path / "frames"))
+    assert not any(shown(scene, frame, tmp_path).any() for frame in (4, 12, 22))
