@@ -15,11 +15,13 @@ COLOUR_INPUTS = {"BSDF_PRINCIPLED": "Base Color", "BSDF_DIFFUSE": "Color", "EMIS
 
 def vary_lights(scene: bpy.types.Scene, random: np.random.Generator) -> None:
     """Each lamp brighter or darker by up to a stop, warmer or colder, and suns from elsewhere; a sun where there is no lamp."""
-    lamps = [thing for thing in scene.objects if thing.type == "LIGHT" and not thing.hide_render and thing.data.library is None]
-    for lamp in lamps or [_add_sun(scene)]:
-        lamp.data.energy *= 2 ** random.uniform(-1, 1)
+    lamps = [thing for thing in scene.objects if thing.type == "LIGHT" and not thing.hide_render] or [_add_sun(scene)]
+    lights = {lamp.data.name: lamp.data for lamp in lamps if lamp.data.library is None}  # several lamps may share one
+    for light in lights.values():
+        light.energy *= 2 ** random.uniform(-1, 1)
         warmth = random.uniform(-0.2, 0.2)
-        lamp.data.color = [channel * tint for channel, tint in zip(lamp.data.color, (1 + min(warmth, 0), 1 - abs(warmth) / 2, 1 - max(warmth, 0)))]
+        light.color = [channel * tint for channel, tint in zip(light.color, (1 + min(warmth, 0), 1 - abs(warmth) / 2, 1 - max(warmth, 0)))]
+    for lamp in lamps:
         if lamp.data.type == "SUN" and not lamp.constraints and lamp.parent is None:
             lamp.rotation_mode = "XYZ"
             lamp.rotation_euler = (math.radians(random.uniform(15, 60)), 0, random.uniform(0, 2 * math.pi))

@@ -1,21 +1,24 @@
 """A motion from one armature to another whose bones have the same names.
 
-Where the bones lie alike in both, the action fits as it is. Where only their axes differ, as between importers, each bone is
-turned from its rest as the motion's is. Where the rest poses differ, as in a file of a motion that knows none, each bone points
-where the motion's does. The reference program lets the motion's armature bend the mesh, which asks for equal rest poses.
+Where the bones lie alike in both, the action fits as it is. Otherwise each bone points where the motion's does, whatever their
+rest poses: a file of a motion alone often has the pose of some frame as its rest. Importers give bones other axes, the same for
+all, and at times another roll, which both are taken out. The reference program lets the motion's armature bend the mesh, which
+asks for equal rest poses.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import bpy
 import numpy as np
-from mathutils import Matrix, Quaternion
+from mathutils import Matrix, Quaternion, Vector
 
 from ..camera_import import animate
 
-ALIKE_DEGREES, ALIKE_SHARE = 0.5, 0.02  # the share is of the whole armature
+ALIKE_DEGREES, ALIKE_SHARE = 0.5, 0.02  # the share is of a bone's mean length
+SAME_WAY_DEGREES = 1.0
 
 
 class Retarget:
@@ -31,8 +34,8 @@ class Retarget:
         turned = max(_angle(there, here) for there, here in rests.values())
         self._same_joints = apart <= ALIKE_SHARE * _size(target)
         self.fits = self._same_joints and turned <= ALIKE_DEGREES and abs(self._ratio - 1) < 1e-3
-        unturned = Quaternion()
-        self._turns = {own: there.to_quaternion().inverted() @ here.to_quaternion() if self._same_joints else unturned for own, (there, here) in rests.items()}
+        axes = _axes_between(list(rests.values()))
+        self._turns = {own: _turn(there, here, axes) for own, (there, here) in rests.items()}
 
     def bake(self, scene: bpy.types.Scene, first: int, last: int) -> None:
         """Key the character's bones as the motion's armature, which is in the scene, moves from frame to frame."""
@@ -75,6 +78,35 @@ class Retarget:
 
 def _rest(armature: bpy.types.Object, bone: str) -> Matrix:
     return armature.matrix_world @ armature.data.bones[bone].matrix_local
+
+
+def _axes_between(rests: list[tuple[Matrix, Matrix]]) -> Quaternion:
+    """The quarter turns of axes that bring most bones of one armature to those of another."""
+    turns = [there.to_quaternion().inverted() @ here.to_quaternion() for there, here in rests]
+    return max(QUARTER_TURNS, key=lambda axes: float(np.median([abs(axes.dot(turn)) for turn in turns])))
+
+
+def _turn(there: Matrix, here: Matrix, axes: Quaternion) -> Quaternion:
+    """What turns a bone of the motion into the character's: the axes, and the roll where both point the same way."""
+    rest, own = there.to_quaternion() @ axes, here.to_quaternion()
+    along = Vector((0, 1, 0))
+    if (rest @ along).angle(own @ along) <= math.radians(SAME_WAY_DEGREES):
+        return there.to_quaternion().inverted() @ own
+    return axes
+
+
+def _quarter_turns() -> list[Quaternion]:
+    """The 24 rotations that bring axes to axes."""
+    turns = []
+    for order in itertools.permutations(range(3)):
+        for signs in itertools.product((1, -1), repeat=3):
+            matrix = Matrix([[signs[row] * (order[row] == column) for column in range(3)] for row in range(3)])
+            if matrix.determinant() > 0:
+                turns.append(matrix.to_quaternion())
+    return turns
+
+
+QUARTER_TURNS = _quarter_turns()
 
 
 def _size(armature: bpy.types.Object) -> float:
