@@ -11,7 +11,6 @@ import os
 import shlex
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from . import batch_estimate, batch_page, batch_state, cli, shots
 from .batch_estimate import MemoryOf, Past, duration
@@ -95,8 +94,8 @@ class _Batch:
         self._wait_for_old_ones(before)
         self.plan = make_plan(takes, folder, before)
         _check_blender(args, self.plan)
-        self.state = before or BatchState(file=str(args.file.resolve()), began=time.time())
-        self.state.file, self.state.pid = str(args.file.resolve()), os.getpid()
+        self.state = before or BatchState(file="", began=0.0)
+        self.state.file, self.state.began, self.state.pid = str(args.file.resolve()), time.time(), os.getpid()
         self.page = batch_page.Page(folder, self.plan, self.state, images)
         self.past: Past = batch_estimate.past_of(batch_estimate.folders_of(self.plan, args.file, folder.path))
         self.takes = takes
@@ -153,10 +152,11 @@ class _Batch:
         """Those that a killed batch has left end by themselves within seconds."""
         end = time.monotonic() + SECONDS_FOR_OLD_ONES
         for pid in batch_state.processes_of(before):
-            while pid_alive(pid):
-                if time.monotonic() > end:
-                    raise UsageError(f"The process {pid} of the last batch still works in {self.folder.path}.", "End it, or wait for it.")
+            while pid_alive(pid) and time.monotonic() < end:
                 time.sleep(SECONDS_BETWEEN_LOOKS)
+            batch_state.check_ended(self.folder, pid)
+        if before:
+            batch_state.forget_processes(before)
 
     def _tell_end(self) -> int:
         done = [take for take in self.plan.takes if take.made.state == "done"]

@@ -95,7 +95,7 @@ class Night:
 
     def _start(self, work: Work) -> None:
         made, kind = work.made, "capture" if isinstance(work, CaptureWork) else "generate"
-        made.state, made.began, made.failure = "running", time.time(), None
+        made.state, made.began, made.failure, made.findings = "running", time.time(), None, []
         try:
             words = self._words(work)
             child = Child([*self._command, *words, "--json"], self.folder.log(kind, work.name), self._events)

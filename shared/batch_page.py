@@ -131,7 +131,7 @@ def _dotted(values: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, 
         else:
             text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
             if text:
-                yield f"{before}{name}".replace("_", " "), text
+                yield f"{before}{name}".removesuffix(".source").replace("_", " "), text
 
 
 def _list(rows: Iterable[tuple[str, str]]) -> str:

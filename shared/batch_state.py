@@ -128,10 +128,20 @@ def open_folder(path: Path, resume: bool) -> tuple[Folder, BatchState | None]:
             raise UsageError(f"The folder {path} is not empty, and holds no batch.", "Choose a new folder with -o.")
         return folder, None
     if state.pid != os.getpid() and pid_alive(state.pid):
-        raise UsageError(f"A batch runs in {path} already, process {state.pid}.", "Wait for it, or choose another folder with -o.")
+        raise UsageError(f"A batch runs in {path} already, process {state.pid}.", f"Wait for it, or choose another folder with -o. {_no_batch(folder)}")
     if not resume:
         raise UsageError(f"{path} holds a batch already.", "Go on with it by --resume, or choose another folder with -o.")
     return folder, state
+
+
+def _no_batch(folder: Folder) -> str:
+    return f"If that process is another program, set its pid to 0 in {folder.path / FILE}."
+
+
+def check_ended(folder: Folder, pid: int) -> None:
+    """UsageError where a process of an earlier run lives on."""
+    if pid_alive(pid):
+        raise UsageError(f"The process {pid} of the last batch still works in {folder.path}.", f"Wait for it, or end it. {_no_batch(folder)}")
 
 
 def capture_print(capture: Capture, hashes: dict[str, str]) -> str:
@@ -178,6 +188,12 @@ def read_record(folder: Path) -> TakeRecord | None:
 def processes_of(state: BatchState | None) -> list[int]:
     """Processes that an earlier run started and that live on."""
     return [made.pid for made in _all(state) if made.pid and pid_alive(made.pid)]
+
+
+def forget_processes(state: BatchState) -> None:
+    """They have ended; their numbers may be others' by now."""
+    for made in _all(state):
+        made.pid = 0
 
 
 def _all(state: BatchState | None) -> Iterable[Made]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from .errors import BackendError
+from .processes import pid_alive
 
 PARENT = "DAS_PARENT"
 SECONDS_BETWEEN_LOOKS = 1.0
@@ -81,13 +82,16 @@ class Child:
 
 
 def end_with_parent() -> None:
-    """Where a batch started this process: ask it to end, as by Ctrl-C, once the batch has gone, however it went."""
-    parent = os.environ.pop(PARENT, "")
-    if parent.isdigit() and sys.platform != "win32" and os.getppid() == int(parent):
+    """Where a batch started this process: ask it to end, as by Ctrl-C, once the batch has gone, however it went.
+
+    The variable stays: a command that is run again in another Python is watched there too.
+    """
+    parent = os.environ.get(PARENT, "")
+    if parent.isdigit() and (sys.platform == "win32" or os.getppid() == int(parent)):
         threading.Thread(target=_watch, args=(int(parent),), daemon=True).start()
 
 
 def _watch(parent: int) -> None:
-    while os.getppid() == parent:
+    while pid_alive(parent) if sys.platform == "win32" else os.getppid() == parent:
         time.sleep(SECONDS_BETWEEN_LOOKS)
     os.kill(os.getpid(), signal.SIGTERM)
