@@ -38,16 +38,17 @@ class ResumeJob(TakeJob):
         yield from self._by_backend(None, None)
 
     def _generate(self, peer, signals: dict[str, np.ndarray] | None) -> Iterator[None]:
-        if not self._is_known(peer):
+        if not (yield from self._is_known(peer)):
             signals = yield from self._read()
         yield from super()._generate(peer, signals)
 
-    def _is_known(self, peer) -> bool:
+    def _is_known(self, peer):
         """Whether the backend has the job still."""
         try:
-            return peer.status(self.take.record.job).state in ("queued", "running", "done")
+            info = yield from peer.looking_up(self.take.record.job, self._patience)
         except UsageError:
             return False
+        return info.state in ("queued", "running", "done")
 
     def _strip(self, folder: str) -> GrowingStrip | None:
         strip = super()._strip(folder)

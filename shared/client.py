@@ -11,7 +11,7 @@ import socket
 import time
 import uuid
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import numpy as np
 import zmq
@@ -140,9 +140,13 @@ class Client:
 
         UsageError where the backend no longer has the job or its frames, BackendError where it does not answer.
         """
+        return returned(self.attaching(job, have, patience=timeout, timeout=timeout))
+
+    def attaching(self, job: str, have: list[int], patience: float = 0.0, timeout: float = SECONDS_TO_ANSWER):
+        """As :meth:`attach` in steps that wait at most ``patience`` seconds: None until the answer, which is returned."""
         self._open.add(job)
         try:
-            return self._ask(messages.Attach(job=job, have=have), messages.Job, timeout).info
+            return (yield from self._asking(messages.Attach(job=job, have=have), messages.Job, timeout, patience)).info
         except DasError:
             self._open.discard(job)
             raise
@@ -155,7 +159,11 @@ class Client:
 
     def status(self, job: str, timeout: float = SECONDS_TO_ANSWER) -> messages.JobInfo:
         """A job as the queue has it; UsageError where it has none of this id."""
-        return self._ask(messages.Status(job=job), messages.Job, timeout).info
+        return returned(self.looking_up(job, patience=timeout, timeout=timeout))
+
+    def looking_up(self, job: str, patience: float = 0.0, timeout: float = SECONDS_TO_ANSWER):
+        """As :meth:`status` in steps that wait at most ``patience`` seconds: None until the answer, which is returned."""
+        return (yield from self._asking(messages.Status(job=job), messages.Job, timeout, patience)).info
 
     def list(self, timeout: float = SECONDS_TO_ANSWER) -> list[messages.JobInfo]:
         """All jobs, also of other clients."""
@@ -266,24 +274,26 @@ class Client:
 
     def _ask(self, question: messages.Message, answer: type, timeout: float):
         """Send a question and wait for its answer; its Refused is raised."""
+        return returned(self._asking(question, answer, timeout, patience=timeout))
+
+    def _asking(self, question: messages.Message, answer: type, timeout: float, patience: float):
+        """As :meth:`_ask` in steps that wait at most ``patience`` seconds: None until the answer, which is returned."""
         self._answers.clear()
         self._send(question)
-        tag = question.__struct_config__.tag
-        found: list[messages.Message] = []
+        end, tag = time.monotonic() + timeout, question.__struct_config__.tag
 
-        def answered() -> bool:
-            found.extend(
-                message
-                for message in self._answers
-                if isinstance(message, answer) or (isinstance(message, messages.Refused) and message.to == tag)
-            )
-            return bool(found)
+        def answers() -> list[messages.Message]:
+            refused = (messages.Refused,)
+            return [each for each in self._answers if isinstance(each, answer) or (isinstance(each, refused) and each.to == tag)]
 
-        if not self._until(answered, timeout):
-            raise BackendError("The backend does not answer.", LOST_FIX, "resume_take")
-        if isinstance(found[0], messages.Refused):
-            raise UsageError(found[0].message, found[0].fix)
-        return found[0]
+        while not self._until(lambda: bool(answers()), patience):
+            if self._lost or time.monotonic() > end:
+                raise BackendError("The backend does not answer.", LOST_FIX, "resume_take")
+            yield None
+        found = answers()[0]
+        if isinstance(found, messages.Refused):
+            raise UsageError(found.message, found.fix)
+        return found
 
     def _until(self, happened: Callable[[], bool], timeout: float) -> bool:
         """Listen until something has happened, the time is over, or the backend is gone."""
@@ -309,6 +319,15 @@ class Client:
         if not self._socket.closed:
             self._socket.close(linger=linger)
             self._context.term()
+
+
+def returned(steps: Generator):
+    """Step to the end; what is returned there."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 def _other_protocol(protocol: int) -> BackendError:

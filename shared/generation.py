@@ -77,12 +77,12 @@ def generate(
     began = time.monotonic()
     with told_in(take), ExitStack() as opened:
         try:
-            _hand_over(take, client, signals, title)
+            yield from _hand_over(take, client, signals, title, patience, cancelled)
             for last in (*[False] * RETURNS, True):
                 if (yield from _receive(take, client, patience, cancelled, last)):
                     break
                 client = opened.enter_context((yield from _return(take, client.name, cancelled)))
-                if not _attach(take, client):  # it was not accepted yet
+                if not (yield from _attach(take, client, patience, cancelled)):  # it was not accepted yet
                     _submit(take, client, signals, title)
         except (BackendGone, Left):
             raise
@@ -126,12 +126,15 @@ def give_up_cancelled(take: Take) -> None:
         take.set_state("cancelled")
 
 
-def _hand_over(take: Take, client: Client, signals: dict[str, np.ndarray] | None, title: str) -> None:
+def _hand_over(
+    take: Take, client: Client, signals: dict[str, np.ndarray] | None, title: str, patience: float, cancelled: Callable[[], bool]
+) -> Iterator[None]:
     """Take up a job that the backend still has, or submit the take."""
     record = take.record
     broken_off = record.failure is not None and record.failure.kind in (*GONE, BackendError.kind)
-    if (record.state in ("queued", "running") or broken_off) and _attach(take, client) not in ("", "failed", "cancelled"):
-        return
+    if record.state in ("queued", "running") or broken_off:
+        if (yield from _attach(take, client, patience, cancelled)) not in ("", "failed", "cancelled"):
+            return
     _submit(take, client, signals, title)
 
 
@@ -157,12 +160,19 @@ def _submit(take: Take, client: Client, signals: dict[str, np.ndarray] | None, t
     client.submit(take.record.job, take.record.request, signals, title or take.folder.name)
 
 
-def _attach(take: Take, client: Client) -> str:
-    """Let the backend send what is missing; the job's state there, empty where it no longer has it or its frames."""
+def _attach(take: Take, client: Client, patience: float, cancelled: Callable[[], bool]):
+    """Let the backend send what is missing; the job's state there, empty where it no longer has it or its frames. In steps."""
     missing = set(take.missing_frames())
     have = [index for index in range(take.record.request.frames) if index not in missing]
+    asking = client.attaching(take.record.job, have, patience)
     try:
-        return client.attach(take.record.job, have).state
+        while True:
+            next(asking)
+            if cancelled():
+                raise Cancelled("The generation was cancelled.")
+            yield None
+    except StopIteration as answered:
+        return answered.value.state
     except UsageError:
         return ""
 
@@ -187,7 +197,7 @@ def _receive_all(take: Take, client: Client, patience: float, cancelled: Callabl
         if isinstance(event, messages.Done):
             if not take.missing_frames():
                 return
-            if fetched_again or not _attach(take, client):
+            if fetched_again or not (yield from _attach(take, client, patience, cancelled)):
                 raise _incomplete(take)
             fetched_again = True
 

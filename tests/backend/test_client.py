@@ -94,6 +94,13 @@ def test_attach_to_what_is_no_longer_there(peer):
     assert peer.attach(job, list(range(9))).state == "done"
 
 
+def test_a_question_can_be_asked_in_steps(peer):
+    job = submit(peer)
+    assert client.returned(peer.looking_up(job)).job == job
+    with pytest.raises(UsageError):
+        client.returned(peer.looking_up("e" * 32))
+
+
 def test_a_slow_reader_is_sent_no_more_than_it_has_acknowledged(peer):
     job = submit(peer, frames=49)
     until(lambda: peer.status(job).state == "done")

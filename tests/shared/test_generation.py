@@ -37,12 +37,15 @@ class Backend:
     def __init__(self, *plays, knows=()):
         self.plays = list(plays)
         self.knows, self.state = set(knows), "running"  # jobs that it still has, and how they stand there
+        self.slow = 0  # rounds until it answers
         self.submitted, self.attached, self.acknowledged, self.cancelled = [], [], [], []
 
     def submit(self, job, request, signals, title=""):
         self.submitted.append((job, sorted(signals), title))
 
-    def attach(self, job, have):
+    def attaching(self, job, have, patience):
+        for _ in range(self.slow):
+            yield None
         if job not in self.knows and job not in [sent[0] for sent in self.submitted]:
             raise UsageError("There is no such job.", "Submit it.")
         self.attached.append(have)
@@ -186,6 +189,24 @@ def test_what_the_backend_has_given_up_is_submitted_anew(take):
     backend.state = "cancelled"
     play(take, backend)
     assert len(backend.submitted) == 1 and take.record.state == "done"
+
+
+def test_nobody_waits_for_a_backend_that_is_slow_to_answer(take):
+    take.set_state("running")
+    backend = Backend([frame(index) for index in range(COUNT)], [done], knows=[take.record.job])
+    backend.slow = 3
+    events = generate(take, backend)
+    assert [next(events) for _ in range(3)] == [None] * 3 and not backend.attached
+    assert sum(event is not None for event in events) > COUNT and take.record.state == "done"
+
+
+def test_a_backend_that_never_answers_can_be_given_up(take):
+    take.set_state("running")
+    backend = Backend(knows=[take.record.job])
+    backend.slow = 1000
+    with pytest.raises(Cancelled):
+        list(generate(take, backend, cancelled=lambda: True))
+    assert take.record.state == "cancelled" and backend.cancelled == [take.record.job] and not backend.attached
 
 
 def test_frames_lost_on_the_way_are_fetched_once(take):
