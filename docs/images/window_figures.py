@@ -8,17 +8,50 @@ from pathlib import Path
 
 from PIL import Image
 
+WINDOW = (0, 26, 1190, 850)
+PANEL = (931, 26, 1190, 850)
+PREFERENCES = (570, 26, 1216, 850)
 # what becomes of which picture: left, top, right, bottom
 CUTS = {
-    "window_panel": ("06-panel", (931, 26, 1190, 645)),
-    "window_tracking": ("08-tracking-preview", (0, 26, 1190, 850)),
-    "window_result": ("12-frame-36", (0, 26, 1190, 850)),
+    "window_panel": ("panel", (931, 26, 1190, 645)),
+    "window_tracking": ("tracking-preview", WINDOW),
+    "window_result": ("frame-2", WINDOW),
+    "window_queue": ("queue", PANEL),
+    "window_live_preview": ("live-preview", WINDOW),
+    "window_history": ("history", PANEL),
+    "window_backend": ("preferences-backend", PREFERENCES),
+    "window_models": ("preferences-models", PREFERENCES),
 }
+SIDE_BY_SIDE = {"panel_tasks": ("camera-control", "object-manipulation", "motion-transfer")}
+WIDTH = 800
+
+
+def picture(folder: Path, name: str) -> Image.Image:
+    """Of a step, whatever its number."""
+    (file,) = folder.glob(f"[0-9][0-9]-{name}.png")
+    with Image.open(file) as opened:
+        return opened.convert("RGB")
+
+
+def beside(pictures: list[Image.Image]) -> Image.Image:
+    """From left to right, with a little between them."""
+    whole = Image.new("RGB", (sum(one.width + 10 for one in pictures) - 10, max(one.height for one in pictures)), "white")
+    left = 0
+    for one in pictures:
+        whole.paste(one, (left, 0))
+        left += one.width + 10
+    return whole
+
+
+def keep(name: str, cut: Image.Image) -> None:
+    if cut.width > WIDTH:
+        cut = cut.resize((WIDTH, round(WIDTH * cut.height / cut.width)), Image.Resampling.LANCZOS)
+    cut.quantize(256, dither=Image.Dither.NONE).save(Path(__file__).with_name(f"{name}.png"), optimize=True)
+
 
 if __name__ == "__main__":
-    for name, (source, box) in CUTS.items():
-        with Image.open(Path(sys.argv[1]) / f"{source}.png") as opened:
-            cut = opened.convert("RGB").crop(box)
-        if cut.width > 800:
-            cut = cut.resize((800, round(800 * cut.height / cut.width)), Image.Resampling.LANCZOS)
-        cut.quantize(256, dither=Image.Dither.NONE).save(Path(__file__).with_name(f"{name}.png"), optimize=True)
+    source = Path(sys.argv[1])
+    for name, (step, box) in CUTS.items():
+        keep(name, picture(source, step).crop(box))
+    for name, steps in SIDE_BY_SIDE.items():
+        keep(name, beside([picture(source, step).crop(PANEL) for step in steps]))

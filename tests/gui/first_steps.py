@@ -71,7 +71,7 @@ def see_the_panel(window: Window) -> None:
 def choose_tab(window: Window) -> None:
     """DaS, among the tabs at the sidebar's edge."""
     left, top, width, height = window.ask("rectangle('VIEW_3D', 'UI')")
-    for y in range(top + 10, top + height, 18):
+    for y in range(top + 10, top + height, 24):
         window.click(left + width - 10, y)
         if window.ask("place('VIEW_3D', 'UI')[2].active_panel_category") == "DaS":
             return

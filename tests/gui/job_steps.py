@@ -7,6 +7,7 @@ import os
 import signal
 import time
 
+from first_steps import choose_tab
 from moves import (
     QUEUE, RUNNER, SCENE, SECONDS_BETWEEN_LOOKS, SECONDS_TO_CANCEL, SECONDS_TO_GENERATE, SHORT, SHOT, WORK,
     begin_generating, call, cancel_all, choose_file, ends_well, painted, see_progress, set_settings, strips_of, takes,
@@ -135,6 +136,7 @@ def work_in_a_second_window(window: Window) -> None:
     call(window, "New Main Window")
     window.wait("len(bpy.context.window_manager.windows) == 2")
     window.settle()
+    choose_tab(window)
     set_settings(window, SOON)
     begin_generating(window)
     window.picture("second window")

@@ -289,8 +289,9 @@ class Window:
         """Down one column, or from a height on. The place found is a step inside the button where that is as high as most are."""
         left, top, width, height = self.ask(f"rectangle({area!r}, {region!r})")
         x = left + round(width * column)
+        self.move(x, max(start, top))
         for y in range(max(start, top + STEP // 2), top + height - STEP, STEP):
-            if button in self._look((x, y), area, region):
+            if button in self._glance((x, y), area, region):
                 inside = (x, y + STEP // 2)
                 return inside if button in self._look(inside, area, region) else (x, y)
         return None
@@ -298,6 +299,12 @@ class Window:
     def _look(self, place: tuple[int, int], area: str, region: str) -> str:
         """What the button at a place does."""
         self.move(*place)
+        return self._glance(place, area, region)
+
+    def _glance(self, place: tuple[int, int], area: str, region: str) -> str:
+        """The same, of a pointer that is in the region already."""
+        self._pointer.move(*place)
+        self.ask("None")
         text = self.ask(f"under_pointer({area!r}, {region!r})")
         self._seen.setdefault((area, region), {})[place] = text
         return text
