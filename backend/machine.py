@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..shared.errors import UsageError
-from .worker_line import Device, WorkerLine
+from .worker_line import Device, Hear, WorkerLine
 
 SECONDS_TO_ASK = 10.0
 SECONDS_BETWEEN_LOOKS = 5.0
@@ -31,15 +31,19 @@ class Card(NamedTuple):
 
 
 class ThisMachine:
-    """worker_line.Site on one machine. ``workers`` None: one a card; ``start`` makes a worker process on a device."""
+    """worker_line.Site on one machine. ``workers`` None: one a card; ``start`` makes a worker process on a device, which
+    is heard by the server's socket."""
 
     def __init__(self, start: Callable[[Device], WorkerLine], workers: int | None = None):
-        self.start = start
+        self._start = start
         self._devices = find_devices(workers)
         self._looked = 0.0
 
     def devices(self) -> list[Device]:
         return self._devices
+
+    def start(self, device: Device, hear: Hear) -> WorkerLine:
+        return self._start(device)
 
     async def look(self) -> dict[Device, int]:
         """Asked for only where there is a choice."""

@@ -50,7 +50,7 @@ class Running:
         site: Site,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self.workers = Workers(site, self._lost, self._phase_of, clock)
+        self.workers = Workers(site, self.hear, self._lost, self._phase_of, clock)
         self.progress: dict[str, messages.Progress] = {}
         self._queue = queue
         self._folder_of = folder_of
@@ -195,6 +195,7 @@ class Running:
             return False
         worker = slot.worker
         worker.job, worker.heard = record.id, self._clock()
+        log.info("job %s begins on worker %s (%s)", record.id, worker.pid, slot.place)
         if record.work == "generate":
             worker.loaded = record.request.engine
         folder = self._folder_of(record.id)

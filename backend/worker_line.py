@@ -64,8 +64,8 @@ class Site(Protocol):
     def devices(self) -> list[Device]:
         """A device for each worker that can be now, always in the same order."""
 
-    def start(self, device: Device) -> WorkerLine:
-        """Another worker there; it may still be on its way."""
+    def start(self, device: Device, hear: Hear) -> WorkerLine:
+        """Another worker there, which may still be on its way. What it says goes to ``hear`` with its name."""
 
     async def look(self) -> dict[Device, int]:
         """See what has changed since; bytes of memory that are free, of those devices of which this is known."""

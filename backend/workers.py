@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 
 from ..shared import messages
 from ..shared.messages import EngineInfo, WorkerInfo
-from .worker_line import Site, Slot, WorkerLine
+from .worker_line import Hear, Site, Slot, WorkerLine
 
 SECONDS_TO_CANCEL = 5.0
 SECONDS_TO_PROGRESS = 600.0  # then a worker hangs; the variable DAS_HANG_SECONDS sets another bound
@@ -25,11 +25,12 @@ log = logging.getLogger(__name__)
 
 
 class Workers:
-    """The workers of a site. ``lost`` is told of each that is no more, and how; ``phase_of`` says where a job stands."""
+    """The workers of a site. ``hear`` gets what they say, ``lost`` is told of each that is no more, and how; ``phase_of`` says where a job stands."""
 
     def __init__(
         self,
         site: Site,
+        hear: Hear,
         lost: Callable[[Slot, WorkerLine, str], Awaitable[None]],
         phase_of: Callable[[str], str | None],
         clock: Callable[[], float] = time.monotonic,
@@ -37,6 +38,7 @@ class Workers:
         self.known = asyncio.Event()  # a worker is ready, or none will ever be
         self.slots: list[Slot] = []
         self._site = site
+        self._hear = hear
         self._lost = lost
         self._phase_of = phase_of
         self._clock = clock
@@ -81,7 +83,7 @@ class Workers:
                 self._start(slot)
 
     def _start(self, slot: Slot) -> None:
-        worker = slot.worker = self._site.start(slot.device)
+        worker = slot.worker = self._site.start(slot.device, self._hear)
         worker.heard = self._clock()
         self._spawn(self._watch(slot, worker))
 

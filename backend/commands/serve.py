@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 
 from ...shared import home
 from ...shared.backend_process import log_file
@@ -33,7 +34,7 @@ def run(args: Namespace, reporter: Reporter) -> int:
     if args.worker_memory and not args.cluster:
         raise UsageError("--worker-memory is for a cluster's workers.", "Give --cluster too, or leave it out.")
     log_to(logging.StreamHandler(sys.stderr), _log_to_file())
-    serve(options, _cluster(args))
+    serve(options, lambda: _cluster(args))
     return 0
 
 
@@ -46,9 +47,10 @@ def _cluster(args: Namespace) -> Site | None:
     return connect(args.cluster, args.workers, args.worker_memory or 0.0)
 
 
-def serve(options: Options, site: Site | None = None) -> None:
-    """Run a server, one a user, until it is stopped or no longer needed."""
+def serve(options: Options, join: Callable[[], Site | None] = lambda: None) -> None:
+    """Run a server, one a user, until it is stopped or no longer needed; where ``join`` says, or on this machine."""
     lock_instance(home.home() / "backend.lock")
+    site = join()
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:  # ZeroMQ needs this one on Windows
         runner.run(_serve(options, site))
 

@@ -48,6 +48,7 @@ class Backend:
     """A backend process. ``lease`` None: it needs none, as `das serve`."""
 
     command = (sys.executable, "-m", "diffusion_as_shader.backend", "serve")
+    seconds_to_start = SECONDS
 
     def __init__(self, folder: Path, lease: float | None = None):
         self.folder = folder
@@ -60,7 +61,7 @@ class Backend:
         command = [*self.command, *options]
         with (self.folder / "output.txt").open("ab") as output:
             self.process = subprocess.Popen(command, env=environment(self.folder), stdout=output, stderr=output)
-        self.connection = until(self._published)
+        self.connection = until(self._published, self.seconds_to_start)
 
     def _published(self) -> wire.ConnectionFile | None:
         assert self.process.poll() is None, self.output()

@@ -59,7 +59,7 @@ class House:
     def devices(self):
         return list(self._devices)
 
-    def start(self, device):
+    def start(self, device, hear):
         self.workers.append(StandInWorker(device, self, self._immortal))
         return self.workers[-1]
 
