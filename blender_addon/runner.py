@@ -12,6 +12,7 @@ import bpy
 from bpy.app.handlers import persistent
 
 from .areas import redraw_sidebars
+from .busy_pointer import BusyPointer
 from .preflight import Check
 from .stepwise import Step, Stepwise
 from .telling import Telling
@@ -36,6 +37,7 @@ class Runner(Telling):
         self.last_take: Path | None = None
         self.candidates: list[Path] = []
         self._waits, self._changed, self._redrawn = False, False, 0.0
+        self._pointer = BusyPointer()
 
     @property
     def running(self) -> bool:
@@ -58,6 +60,7 @@ class Runner(Telling):
     def start(self, job: Stepwise) -> None:
         """Take a job and let a timer step it."""
         self.jobs.append(job)
+        job.listen(self._pointer.tell)
         self.tell("")
         if not bpy.app.timers.is_registered(self._tick):
             bpy.app.timers.register(self._tick, first_interval=0.0)
@@ -103,12 +106,20 @@ class Runner(Telling):
         return SECONDS_BETWEEN_STEPS if self.jobs else None
 
     def _go_on(self) -> None:
-        """Steps as long as there is something to do at once, but not for long: events may come faster than Blender draws."""
+        """Steps as long as there is something to do at once, but not for long: events may come faster than Blender draws.
+
+        What begins is drawn first: it may keep Blender waiting.
+        """
         end = time.monotonic() + SECONDS_A_TICK
         while self.jobs and time.monotonic() < end:
             before = [job.progress for job in self.jobs]
-            self.step()
-            self._changed = self._changed or before != [job.progress for job in self.jobs]
+            with self._pointer:
+                self.step()
+            after = [job.progress for job in self.jobs]
+            self._changed = self._changed or before != after
+            if [step.phase for step in before] != [step.phase for step in after]:
+                self._redrawn = 0.0
+                return
             if self._waits:
                 return
 

@@ -63,6 +63,10 @@ class Stepwise:
         """Pictures that it made to choose a first frame from."""
         return []
 
+    def listen(self, tell: Callable[[Step], None]) -> None:
+        """Let this hear of every Step from now on, also in the middle of a long one."""
+        self._tell = tell
+
     def step(self) -> bool:
         """Do the next piece of work; False once it is done."""
         if self.cancelled:
