@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 WINDOW = (0, 26, 1190, 850)
-PANEL = (931, 26, 1190, 850)
+PANEL = (931, 26, 1190, 800)
 PREFERENCES = (570, 26, 1216, 850)
 # what becomes of which picture: left, top, right, bottom
 CUTS = {
@@ -46,7 +46,7 @@ def beside(pictures: list[Image.Image]) -> Image.Image:
 def keep(name: str, cut: Image.Image) -> None:
     if cut.width > WIDTH:
         cut = cut.resize((WIDTH, round(WIDTH * cut.height / cut.width)), Image.Resampling.LANCZOS)
-    cut.quantize(256, dither=Image.Dither.NONE).save(Path(__file__).with_name(f"{name}.png"), optimize=True)
+    cut.save(Path(__file__).with_name(f"{name}.png"), optimize=True)
 
 
 if __name__ == "__main__":
