@@ -18,7 +18,7 @@ from ...shared.interrupt import cancelled_by_signal
 from ...shared.only_writer import only_writer
 from ...shared.points import is_grid
 from ...shared.report import Reporter
-from ...shared.request import GenerationRequest, check
+from ...shared.request import FirstFrame, GenerationRequest, check
 from ..dataset import recipe as recipes
 from ..dataset.making import STAGING, staging_folder
 from ..dataset.pool import Failed, Made, make_all
@@ -69,8 +69,8 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
         raise UsageError("--clips, --jobs and --clips-per-process are at least 1.", "Give a positive number.")
     width, height = options.parse_size(args.size)
     start, end = options.parse_range(args.frames) if args.frames else (None, None)
-    request = GenerationRequest(width=width, height=height, frames=args.count, seed=args.seed, fit=args.fit)
-    check(request if start is None else GenerationRequest(width=width, height=height, frames=args.count, start=start, end=end))
+    range_given = {} if start is None else {"start": start, "end": end}
+    check(GenerationRequest(width=width, height=height, frames=args.count, seed=args.seed, **range_given))
     sources = _sources(args)
     for file in itertools.chain(*sources.values()):
         read_sidecar(Path(file))
@@ -120,11 +120,10 @@ def _step(step: float) -> float:
     return step
 
 
-def _render(text: str):
-    chosen = options.parse_first_frame(text)
-    if chosen.source == "file":
-        raise UsageError(f"{text} is a file, and every frame of a clip is rendered.", "Give --render render, workbench, cycles or cycles:SAMPLES.")
-    return chosen
+def _render(text: str) -> FirstFrame:
+    if text.partition(":")[0] not in ("render", "workbench", "cycles"):
+        raise UsageError(f"'{text}' is no way to render.", "Give --render render, workbench, cycles, render:SAMPLES or cycles:SAMPLES.")
+    return options.parse_first_frame(text)
 
 
 def _grid(text: str) -> str:

@@ -9,16 +9,18 @@ import bpy
 import numpy as np
 import pytest
 
+from diffusion_as_shader.blender_addon.commands.dataset import recipe_of
 from diffusion_as_shader.blender_addon.dataset import pool
 from diffusion_as_shader.blender_addon.dataset.characters import bring_character, give_motion
 from diffusion_as_shader.blender_addon.dataset.making import Maker, staging_folder
 from diffusion_as_shader.blender_addon.dataset.pool import Failed, Made, make_all
-from diffusion_as_shader.blender_addon.dataset.recipe import Ingredients, Recipe
+from diffusion_as_shader.blender_addon.dataset.recipe import Ingredients, Recipe, read_recipe, settle
 from diffusion_as_shader.blender_addon.dataset.scenes import set_stage
 from diffusion_as_shader.blender_addon.footage import movie_frames
 from diffusion_as_shader.blender_addon.images import BlenderImages
+from diffusion_as_shader.shared import cli
 from diffusion_as_shader.shared.camera import read_camera_path
-from diffusion_as_shader.shared.errors import GenerationError, SceneError
+from diffusion_as_shader.shared.errors import GenerationError, SceneError, UsageError
 from diffusion_as_shader.shared.request import FirstFrame, GenerationRequest
 from diffusion_as_shader.shared.track_files import read_tracks
 
@@ -245,6 +247,58 @@ def test_every_combination_comes_once_before_one_comes_again():
     chosen = [recipe.ingredients(number) for number in range(12)]
     assert len(set(chosen[:6])) == len(set(chosen[6:])) == 6 and chosen[:6] != chosen[6:]
     assert chosen[0] == recipe.ingredients(0) and isinstance(chosen[0], Ingredients)
+
+
+# options
+
+
+def recipe_from(*words) -> Recipe:
+    return recipe_of(cli.parser().parse_args(["dataset", "blender", *map(str, words), "-o", "clips"]))
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (("--clips", "0"), "at least 1"),
+        (("--vary", "weather"), "knows no 'weather'"),
+        (("--prompt", "{hero} runs"), "knows no {hero}"),
+        (("--prompt", "{scene"), "cannot be read"),
+        (("--size", "100x64"), "size 100x64 is not possible"),
+        (("--count", "10"), "10 frames is not possible"),
+        (("--step", "0"), "step of 0"),
+        (("--seed", "-1"), "seed -1 is out of range"),
+        (("--characters", "."), "Give either of them"),
+        (("--points", "points.csv"), "is no grid"),
+        (("--render", "cycle"), "'cycle' is no way to render"),
+    ],
+)
+def test_wrong_options_are_said(blend, words, said):
+    with pytest.raises(UsageError) as refused:
+        recipe_from(blend, *words)
+    assert said in str(refused.value)
+
+
+def test_sources_that_are_not_there_or_hold_nothing_are_said(tmp_path):
+    for words, said in (((tmp_path / "none.blend",), "no folder"), (("--characters", tmp_path), "holds no file"), ((), "Nothing to make clips of")):
+        with pytest.raises(UsageError, match=said):
+            recipe_from(*words)
+
+
+def test_a_sidecar_that_cannot_be_read_is_said(blend):
+    copy = blend.with_name("copy.blend")
+    copy.write_bytes(blend.read_bytes())
+    copy.with_name("copy.blend.json").write_text('{"license": "CC0"}')
+    with pytest.raises(UsageError, match="copy.blend.json cannot be read.*license"):
+        recipe_from(copy)
+
+
+def test_a_folder_goes_on_with_its_own_recipe_only(blend, tmp_path):
+    recipe = recipe_from(blend)
+    settle(tmp_path, recipe)
+    settle(tmp_path, recipe)
+    assert read_recipe(tmp_path) == recipe
+    with pytest.raises(UsageError, match="was begun with seed 0, not seed 9"):
+        settle(tmp_path, recipe_from(blend, "--seed", "9"))
 
 
 # several Blenders

@@ -37,7 +37,7 @@ def test_a_scene_that_fails_takes_no_clip_of_another_with_it(scene, tmp_path):
     assert check_lists(root) == [] and len(dataset.clips) == 2
     assert all(clip.prompt == "drei körper" and clip.tracks.is_file() for clip in dataset.clips)
     failures = [json.loads(line) for line in (root / "failures.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [entry["clip"] for entry in failures] == run.result["failed"] or sorted(entry["clip"] for entry in failures) == run.result["failed"]
+    assert sorted(entry["clip"] for entry in failures) == sorted(run.result["failed"])
     assert all("broken.blend" in entry["message"] for entry in failures)
     assert not partial_files(root) and not (root / "making").exists()
 
@@ -45,9 +45,6 @@ def test_a_scene_that_fails_takes_no_clip_of_another_with_it(scene, tmp_path):
     again = das(*words, "--clips", "4")
     assert again.code == 5 and again.result["made"] == 0 and again.result["clips"] == 2
     assert [(record.name, record.hashes) for record in Dataset.open(root).records] == before, "what is there is not made again"
-
-    other = das(*words, "--clips", "4", "--seed", "9")
-    assert other.code == 2 and "was begun with seed 0, not seed 9" in other.err
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT to one process")
@@ -71,21 +68,3 @@ def test_ctrl_c_drops_what_is_made_and_the_same_command_goes_on(scene, tmp_path)
     assert not partial_files(root) and not (root / "making").exists() and not (root / ".writing").exists()
     run = das(*words, "--clips", str(count + 1), "--json")
     assert run.code == 0 and (run.result["made"], run.result["clips"]) == (1, count + 1), run.err
-
-
-@pytest.mark.parametrize(
-    "words, said",
-    [
-        (("--clips", "0"), "at least 1"),
-        (("--vary", "weather"), "knows no 'weather'"),
-        (("--prompt", "{hero} runs"), "knows no {hero}"),
-        (("--size", "100x64"), "size 100x64 is not possible"),
-        (("--count", "10"), "10 frames is not possible"),
-        (("--step", "0"), "step of 0"),
-        (("--characters", "."), "Give either of them"),
-    ],
-)
-def test_wrong_options_are_said_before_a_blender_works(scene, tmp_path, words, said):
-    run = das("dataset", "blender", scene, "-o", tmp_path / "clips", *words)
-    assert run.code == 2 and said in run.err, run.err
-    assert not (tmp_path / "clips").exists()
