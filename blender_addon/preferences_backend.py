@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 from bpy.props import EnumProperty, StringProperty
 
 from ..shared import home, wire
@@ -90,13 +91,11 @@ class BackendPreferences:
 
 def draw_upkeep(layout: bpy.types.UILayout, characters: int) -> None:
     """Progress and Cancel while something goes on, else how the last thing ended."""
-    from .panels.lines import draw_lines
+    from .panels.lines import draw_lines, draw_progress
 
     if upkeep.running:
-        phase, step, total, eta = upkeep.progress
-        left = f", about {eta / 60:.0f} min left" if eta and eta > 90 else f", about {eta:.0f} s left" if eta else ""
         row = layout.row(align=True)
-        row.progress(factor=step / max(total, 1), text=f"{phase[:1].upper()}{phase[1:]} {step}/{total}{left}")
+        draw_progress(row, upkeep.progress)
         row.operator("das.cancel_upkeep", text=getattr(upkeep.work, "cancel_word", "Cancel"), icon="CANCEL")
     elif upkeep.message:
         column = layout.column(align=True)
@@ -116,9 +115,9 @@ def wanted_action(managed: ManagedBackend | None, kind: str) -> tuple[str, bool]
     if managed is None:
         return "Install", False
     if managed.version != own_version():
-        return f"Update to {own_version()}", False
+        return iface_("Update to {}").format(own_version()), False
     if managed.kind != kind:
-        return f"Change to {LABELS[kind]}", False
+        return iface_("Change to {}").format(iface_(LABELS[kind])), False
     return "Repair", True
 
 

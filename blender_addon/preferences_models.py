@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 from bpy.props import StringProperty
 
 from ..shared.model_entries import Entry, size_text
@@ -44,7 +45,8 @@ class ModelPreferences:
         if upkeep.models is None:
             layout.label(text="Press List to see which models there are, and which are here.", icon="INFO")
             return
-        layout.label(text=f"{upkeep.models.folder}: {size_text(upkeep.models.free)} free", icon="FILE_FOLDER", translate=False)
+        free = iface_("{folder}: {size} free").format(folder=upkeep.models.folder, size=size_text(upkeep.models.free))
+        layout.label(text=free, icon="FILE_FOLDER", translate=False)
         column = layout.column()
         column.enabled = not upkeep.running
         for entry in upkeep.models.models:
@@ -60,7 +62,9 @@ def _draw_model(box: bpy.types.UILayout, entry: Entry, characters: int) -> None:
     _draw_buttons(row.row(align=True), entry)
     lines = box.column(align=True)
     lines.scale_y = 0.8
-    for text in (entry.what, entry.tasks and f"For {entry.tasks}", f"Licence: {entry.licence}" if entry.licence else "", entry.needs):
+    tasks = entry.tasks and iface_("For {}").format(entry.tasks)
+    licence = entry.licence and iface_("Licence: {}").format(entry.licence)
+    for text in (entry.what, tasks, licence, entry.needs):
         draw_lines(lines, text[:1].upper() + text[1:], characters)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 import msgspec
 
 from ...shared.errors import DasError
@@ -40,8 +41,9 @@ class DAS_PT_check(_InSidebar, bpy.types.Panel):
 
 def _draw_report(layout: bpy.types.UILayout, context: bpy.types.Context, check: Check) -> None:
     request, characters = check.report.request, line_length(context)
-    state = "out of date" if is_out_of_date(context.scene, check) else ago(time.time() - check.report.ended)
-    layout.label(text=f"Frames {request.start:g}:{request.end:g}, {state}")
+    state = iface_("out of date") if is_out_of_date(context.scene, check) else ago(time.time() - check.report.ended)
+    frames = iface_("Frames {:g}:{:g}").format(request.start, request.end)
+    layout.label(text=f"{frames}, {state}", translate=False)
     if not check.report.findings:
         layout.label(text=check.report.summary(), icon="CHECKMARK")
     for finding in check.report.findings:
@@ -77,5 +79,5 @@ def ago(seconds: float) -> str:
     """'just now', '3 minutes ago'."""
     minutes = int(seconds // 60)
     if minutes < 1:
-        return "checked just now"
-    return f"checked {minutes} minute{'s' if minutes > 1 else ''} ago"
+        return iface_("checked just now")
+    return iface_("checked 1 minute ago") if minutes == 1 else iface_("checked {} minutes ago").format(minutes)

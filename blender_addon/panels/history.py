@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
+import msgspec
 
 from ..history import Entry, history
 from .lines import draw_lines, line_length
@@ -70,9 +72,10 @@ def _draw_chosen(layout: bpy.types.UILayout, context: bpy.types.Context, entry: 
     request, column = entry.request, layout.column(align=True)
     if entry.picture:
         column.template_icon(icon_value=icon_of_picture(entry.picture), scale=SIZE)
-    column.label(text=f"{entry.name}: {entry.record.state}", icon=ICONS[entry.record.state])
+    column.label(text=f"{entry.name}: {iface_(entry.record.state)}", translate=False, icon=ICONS[entry.record.state])
     draw_lines(column, request.prompt, line_length(context))
-    column.label(text=f"{request.engine}, {request.width}x{request.height}, {request.frames} frames, seed {request.seed}")
+    made = iface_("{engine}, {width}x{height}, {frames} frames, seed {seed}").format(**msgspec.structs.asdict(request))
+    column.label(text=made, translate=False)
     if entry.record.score:
         draw_lines(column, entry.record.score.sentence.capitalize(), line_length(context))
     if entry.record.failure:

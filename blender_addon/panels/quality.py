@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 
 from ..preferences_backend import lacks_model
 from ..properties import engine_of
@@ -28,7 +29,8 @@ class DAS_PT_quality(_InSidebar, bpy.types.Panel):
             draw_lines(column, "The backend is installed for projection only.", line_length(context), "ERROR")
             column.operator("das.show_preferences", text="Backend in Preferences", icon="TOOL_SETTINGS")
         self.layout.row().prop(settings, "quality", expand=True)
-        self.layout.label(text=f"{settings.steps} steps, memory plan {settings.memory_plan}")
+        chosen = iface_("{steps} steps, memory plan {plan}").format(steps=settings.steps, plan=settings.memory_plan)
+        self.layout.label(text=chosen, translate=False)
 
 
 class DAS_PT_advanced(_InSidebar, bpy.types.Panel):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 
 from ..history import history
 from ..queue_view import ended, others, queue, take_jobs
 from ..stepwise import Step
 from ..take_jobs import TakeJob
+from .lines import draw_progress
 from .sidebar import _InSidebar
 from .thumbnails import icon_of_picture
 
@@ -36,7 +38,7 @@ class DAS_PT_queue(_InSidebar, bpy.types.Panel):
             row.operator("das.cancel_queued", text="", icon="CANCEL").job = info.job
         for entry in ended():
             row = column.row(align=True)
-            row.label(text=f"{entry.name}: {entry.record.state}", icon_value=icon_of_picture(entry.picture))
+            row.label(text=f"{entry.name}: {iface_(entry.record.state)}", translate=False, icon_value=icon_of_picture(entry.picture))
             row.operator("das.resume_take", text="Retry", icon="FILE_REFRESH").folder = str(entry.folder)
 
 
@@ -61,8 +63,7 @@ def _draw_state(row: bpy.types.UILayout, state: str, progress: Step | None) -> N
     if state == "queued" or progress is None:
         row.label(text="Waits")
         return
-    left = f", {progress.eta:.0f} s" if progress.eta else ""
-    row.progress(factor=progress.step / max(progress.total, 1), text=f"{progress.phase.capitalize()} {progress.step}/{progress.total}{left}")
+    draw_progress(row, progress)
 
 
 def _draw_moves(row: bpy.types.UILayout, job: str, position: int) -> None:

@@ -9,7 +9,7 @@ from ..preferences_backend import draw_upkeep
 from ..properties import begins_with_scene
 from ..runner import runner
 from ..upkeep import upkeep
-from .lines import draw_lines, line_length
+from .lines import draw_lines, draw_progress, line_length
 from .prompts import draw_prompt
 
 
@@ -70,10 +70,8 @@ def _draw_actions(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
 def _draw_state(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """Progress and Cancel while a job runs, else how the last one ended, with what mends or reports it."""
     if runner.running:
-        phase, step, total, eta = runner.progress
-        left = f", about {eta:.0f} s left" if eta else ""
         row = layout.row(align=True)
-        row.progress(factor=step / max(total, 1), text=f"{phase.capitalize()} {step}/{total}{left}")
+        draw_progress(row, runner.progress)
         row.operator("das.cancel", text="", icon="CANCEL")
     if runner.message:
         box = layout.box()
