@@ -1,7 +1,7 @@
 """`das benchmark score FILE`: does the control score tell a scene's own renders from wrong ones?
 
-Blender renders the scene as it is and through a camera that goes astray; the backend's Python spoils the true renders in
-other ways, scores all of them and ranks them.
+Blender renders the scene, flatly lit or as --first-frame says, also through a camera that goes astray; the backend's Python
+spoils the true renders in other ways, scores all of them and ranks them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import bpy
 from ...shared.report import Reporter
 from ...shared.request import GenerationRequest
 from ...shared.take import Take, make_empty_folder
+from ..flat_light import light_flatly
 from .benchmark_projection import open_or_build
 from .benchmark_tracks import clip_request, measure, render_clip, render_frames
 from .scene_file import request_from
@@ -27,7 +28,9 @@ ASTRAY = math.radians(12)  # at the end, to the side
 
 def run(args: argparse.Namespace, reporter: Reporter) -> int:
     scene, name = open_or_build(args)
-    request = clip_request(request_from(args, scene), rendered_as_asked=bool(args.first_frame))
+    if not args.first_frame:
+        light_flatly(scene)  # minutes on any processor, and no grain that stands still while things move
+    request = clip_request(request_from(args, scene), rendered_as_asked=True)
     with tempfile.TemporaryDirectory(prefix="das-benchmark-") as scratch:
         folder = args.output or Path(scratch) / name
         make_empty_folder(folder)
