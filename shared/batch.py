@@ -122,6 +122,7 @@ class _Batch:
         if any(take.action != "keep" for take in self.plan.takes):
             self.reporter.progress("backend", 0, 1)
             self.lease = Lease(lambda: self.night.stopped)
+            self.night.generations = self.lease.workers + 1  # one is handed over while they work, so that no card is idle
             shots.check_engines(self.args.file, self.takes, self.lease.engines)
         self.folder.write(self.state)
         self.page.write()

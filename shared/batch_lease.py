@@ -28,6 +28,11 @@ class Lease:
     def engines(self) -> list[EngineInfo]:
         return self._client.engines
 
+    @property
+    def workers(self) -> int:
+        """How many jobs the backend does at a time."""
+        return max(len(self._client.welcome.workers), 1)
+
     def keep(self) -> None:
         """To be called several times a second. Blocks only while it joins a backend that was started since."""
         self._client.hear()

@@ -14,7 +14,6 @@ from .child import Child
 from .errors import DasError, GenerationError
 from .take import Failure, failure_of
 
-GENERATIONS = 2  # at a time: the next take is handed over while the backend works, so its card is never idle
 PATIENCE = 0.2
 SECONDS_TO_END = 5.0
 UNKNOWN = 5  # exit code of a program that ended without one of ours
@@ -24,7 +23,7 @@ class Night:
     """One run. ``command`` is `das` as words; ``changed(work)`` is told of each state, ``tick()`` several times a second.
 
     :meth:`stop` lets the running ones end their writes and starts no other; without ``keep_going`` a failure starts no other
-    either, and what runs goes on to its end.
+    either, and what runs goes on to its end. ``generations`` are begun at a time.
     """
 
     def __init__(
@@ -42,6 +41,7 @@ class Night:
     ):
         self.plan, self.folder, self.state = plan, folder, state
         self.stopped = False
+        self.generations = 2
         self.first_failure: Work | None = None
         self._command, self._blender = list(command), list(blender)
         self._jobs, self._keep_going = jobs, keep_going
@@ -81,7 +81,7 @@ class Night:
 
     def _next(self) -> Work | None:
         kinds = [type(work) for work in self._running.values()]
-        if kinds.count(TakeWork) < GENERATIONS:
+        if kinds.count(TakeWork) < self.generations:
             ready = (take for take in self.plan.takes if take.made.state == "waiting" and take.action != "keep" and self._is_ready(take))
             if take := next(ready, None):
                 return take

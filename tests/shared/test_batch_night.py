@@ -94,6 +94,16 @@ def test_jobs_are_captures_at_a_time(program):
     assert set(states(night).values()) == {"done"}
 
 
+def test_as_many_generations_at_a_time_as_there_are_places(program):
+    hold(program, "generate a", until="generate b")
+    hold(program, "generate b", until="generate c")
+    night = night_of(program, "a", "b", "c")
+    night.generations = 3
+    started = time.monotonic()
+    night.run()
+    assert time.monotonic() - started < 30 and set(states(night).values()) == {"done"}
+
+
 @pytest.mark.parametrize("keep_going", [True, False])
 def test_a_shot_that_fails(program, keep_going):
     (program.parent / "track a.fail").touch()
