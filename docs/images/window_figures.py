@@ -10,7 +10,6 @@ from PIL import Image
 
 WINDOW = (0, 26, 1190, 850)
 PANEL = (931, 26, 1190, 800)
-PREFERENCES = (570, 26, 1216, 850)
 # what becomes of which picture: left, top, right, bottom
 CUTS = {
     "window_panel": ("panel", (931, 26, 1190, 645)),
@@ -18,9 +17,6 @@ CUTS = {
     "window_result": ("frame-2", WINDOW),
     "window_queue": ("queue", PANEL),
     "window_live_preview": ("live-preview", WINDOW),
-    "window_history": ("history", PANEL),
-    "window_backend": ("preferences-backend", PREFERENCES),
-    "window_models": ("preferences-models", PREFERENCES),
 }
 SIDE_BY_SIDE = {"panel_tasks": ("camera-control", "object-manipulation", "motion-transfer")}
 WIDTH = 800

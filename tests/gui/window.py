@@ -20,7 +20,7 @@ from pointer import Pointer
 HERE = Path(__file__).parent
 SIZE = (1600, 1000)
 STEP = 12  # pixels: less than a button is high
-COLUMNS = (0.7, 0.3, 0.5, 0.85, 0.15)  # of a region's width, the likeliest first
+COLUMNS = (0.7, 0.3, 0.5, 0.85, 0.15, 0.1, 0.05)  # of a region's width, the likeliest first
 AT_THE_END = (0.85, 0.88, 0.82, 0.91)  # where a row has a small button
 SECONDS_TO_START = 90
 SECONDS_TO_SLIDE = 0.7
