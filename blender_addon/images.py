@@ -30,7 +30,10 @@ FFV1 = Format("MKV", "FFV1")  # exact; Blender's lossless H.264 is off by one le
 
 
 class BlenderImages:
-    """:class:`shared.take.Images` where bpy is."""
+    """:class:`shared.take.Images` where bpy is. ``progress(written, total)`` hears of the frames of a video for people."""
+
+    def __init__(self, progress: Callable[[int, int], None] = lambda written, total: None):
+        self._progress = progress
 
     def read(self, file: Path) -> np.ndarray:
         """u8 [H,W,3]: the file's own sRGB values, whatever the scene's colour management; what is transparent lies over black."""
@@ -56,7 +59,7 @@ class BlenderImages:
 
     def write_video(self, file: Path, frames: list[Path], fps: float) -> None:
         """H.264 in MP4 from PNG files of one size in one folder; whole or not at all."""
-        self._write_video(file, frames, fps, H264, lambda written, total: None)
+        self._write_video(file, frames, fps, H264, self._progress)
 
     def write_finest(self, file: Path, frames: list[Path], fps: float) -> None:
         """As :meth:`write_video`, for machines: nothing is lost but by YUV 4:2:0, and few players show it."""

@@ -165,6 +165,7 @@ class TakeJob(Stepwise):
     def _generate(self, peer, signals: dict[str, np.ndarray] | None) -> Iterator[None]:
         """The backend's frames, with a live preview below them until they have all come."""
         strip, self._generating = self._strip("frames"), True
+        self.take.images = BlenderImages(self._teller("video"))
         self.preview = LivePreview(self.take.folder, self.request, find_scene(self._strip_scene))
         try:
             yield from self._follow(generate(self.take, peer, signals, patience=self._patience, cancelled=self._stopped), strip)

@@ -55,6 +55,7 @@ def test_from_scene_to_strip(scene, backend, tmp_path):
     assert take.record.state == "done" and not take.missing_frames() and take.video.exists()
     assert {"blender"} < set(take.record.versions) and {"tracking", "first_frame"} == set(take.record.hashes)
     assert {"capture", "tracking", "first frame", "signals", "generation", "video"} <= set(take.record.timings)
+    assert [(step.step, step.total) for step in steps if step.phase == "video"] == [(done, 9 if done else 1) for done in range(10)]
     phases = list(dict.fromkeys(step.phase for step in steps))
     assert phases[:4] == ["capture", "first frame", "tracking", "signals"] and phases[-1] == "video"
     strip = sequencer.find_strip(scene, take.folder / "frames")
