@@ -61,7 +61,7 @@ class ClusterWorker(WorkerLine):
             log.info("worker %s: %s", self._pid, error)
             if isinstance(error, ActorUnavailableError) and not self.killed:  # it may only be out of reach, and still at work
                 ray.kill(self._actor, no_restart=False)
-            how = f"on the cluster: {first_line(error)}"
+            how = f"with its machine or by itself ({type(error).__name__})"
         if self._talks:
             await asyncio.wait(self._talks, timeout=SECONDS_FOR_REST)
         self.over = True
