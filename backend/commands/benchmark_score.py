@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from ...shared.control_score import ControlScore, with_names
+from ...shared.ranking import OBJECTS_SHOWN, name_of
 from ...shared.report import Reporter
 from ...shared.take import Take
 from ...shared.true_tracks import object_names, true_tracks
@@ -76,9 +77,10 @@ def ranked(scores: dict[str, ControlScore]) -> bool:
 def _tell(reporter: Reporter, name: str, true: Take, scores: dict[str, ControlScore]) -> None:
     request, points = true.record.request, scores[TRUE].points
     titles = {"late": f"{LATE} frames late"}
-    lines = [f"{name}: {points} points, {request.frames} frames {request.width}x{request.height}", "", f"{'':<16} score   median error   within 4 px    8 px   its objects"]
+    lines = [f"{name}: {points} points, {request.frames} frames {request.width}x{request.height}", "", f"{'':<16} score   median error   within 4 px    8 px   its largest objects"]
     for video, found in scores.items():
-        parts = ", ".join(f"{part.name or part.number} {part.value:.3f}" for part in found.objects if part.value is not None)
+        largest = sorted((part for part in found.objects if part.value is not None), key=lambda part: -part.points)[:OBJECTS_SHOWN]
+        parts = ", ".join(f"{name_of(part)} {part.value:.3f}" for part in largest)
         lines.append(
             f"{titles.get(video, video):<16} {found.value:5.3f} {found.median_error:11.2f} px {found.within[4]:10.1%} {found.within[8]:8.1%}   {parts}"
         )
