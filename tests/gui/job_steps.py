@@ -9,8 +9,8 @@ import time
 
 from first_steps import choose_tab
 from moves import (
-    QUEUE, RUNNER, SCENE, SECONDS_BETWEEN_LOOKS, SECONDS_TO_CANCEL, SECONDS_TO_GENERATE, SHORT, SHOT, WORK,
-    begin_generating, call, cancel_all, choose_file, ends_well, painted, see_progress, set_settings, strips_of, takes,
+    PROJECT, QUEUE, RUNNER, SECONDS_BETWEEN_LOOKS, SECONDS_TO_CANCEL, SECONDS_TO_GENERATE, SHORT, SHOT, WORK,
+    begin_generating, call, cancel_all, choose_file, ends_well, painted, see_progress, set_settings, takes,
 )  # fmt: skip
 from window import Failed, Window
 
@@ -110,24 +110,27 @@ def undo_in_the_middle_of_a_job(window: Window) -> None:
 
 
 def close_the_file_with_a_queue(window: Window) -> None:
-    """Two jobs are at the backend when the file is saved and opened again; both are there again and come to their ends."""
-    set_settings(window, painted("sleep=0.7"))
-    begin_generating(window)
+    """One job runs at the backend and one waits when the file is saved and opened again. Both are there again; the first is
+    cancelled, and the second comes to its end."""
+    set_settings(window, ENDLESS)
+    begin_generating(window, PAINTING)
+    set_settings(window, SOON)
     window.press("das.generate")
     window.wait(f"len({RUNNER}.jobs) == 2")
+    first, second = window.ask(f"[job.folder.name for job in {RUNNER}.jobs]")
     both_wait_at_the_backend(window)
     window.move(*window.middle("VIEW_3D"))
     window.key("ctrl+s")
     window.wait("not bpy.data.is_dirty")
-    window.ask("before_load = bpy.data.scenes[0].as_pointer()")
     window.key("ctrl+o")
     choose_file(window, SHOT)
-    window.wait(f"bpy.data.filepath == {str(SHOT)!r} and not bpy.data.is_dirty")
-    window.wait(f"len({RUNNER}.jobs) >= 1", why="the jobs of the file that is open again")
+    window.wait(f"len({RUNNER}.jobs) == 2", SECONDS_TO_GENERATE, "the jobs of the file that is open again")
     window.picture("opened again")
+    window.press_below(first, "das.generate", "das.cancel_queued")
+    window.wait(f"len({RUNNER}.jobs) == 1", SECONDS_TO_CANCEL, "the end of the job that was cancelled")
     ends_well(window)
-    states = [json.loads((take / "take.json").read_text(encoding="utf-8"))["state"] for take in takes()[-2:]]
-    if states != ["done", "done"]:
+    states = {name: json.loads((PROJECT / "das" / name / "take.json").read_text(encoding="utf-8"))["state"] for name in (first, second)}
+    if states != {first: "cancelled", second: "done"}:
         raise Failed(f"the two takes are {states}")
 
 
