@@ -92,7 +92,7 @@ def find_cards() -> list[Card]:
         return []
     command = [program, f"--query-gpu={','.join(QUESTION)}", "--format=csv,noheader,nounits"]
     try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_TO_ASK)
+        told = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=SECONDS_TO_ASK)
     except (OSError, subprocess.TimeoutExpired):
         return []
     rows = [row for row in csv.reader(told.stdout.splitlines(), skipinitialspace=True) if len(row) == len(QUESTION)]
