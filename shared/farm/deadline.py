@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .. import cli, options
+from .. import command_line, options
 from ..errors import UsageError
 from ..report import Reporter
 from ..request import GenerationRequest
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace, reporter: Reporter) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = cli.Parser(prog="das farm deadline", add_help=False, allow_abbrev=False)
+    parser = command_line.Parser(prog="das farm deadline", add_help=False, allow_abbrev=False)
     parser.add_argument("target", type=Path)
     parser.add_argument("-o", dest="output", type=Path, required=True)
     parser.add_argument("--seeds", default="0")
@@ -52,7 +52,7 @@ def check_options(own: argparse.Namespace, rest: Sequence[str]) -> None:
         raise UsageError(f"There is no {own.target}.", "Give a .blend file or a take folder that the workers see under the same path.")
     if not SEEDS.fullmatch(own.seeds.replace(" ", "")):
         raise UsageError(f"'{own.seeds}' are no seeds.", "Give them as 7, 1,5,9 or 1-4.")
-    asked = cli.parser().parse_args(["generate", str(own.target), *rest])
+    asked = command_line.parser().parse_args(["generate", str(own.target), *rest])
     for name, option in {"seed": "--seed", "tracking": "--tracking"}.items():
         if getattr(asked, name) is not None:
             raise UsageError(f"{option} has no place in a job of several seeds.", "Give --seeds, and a .blend file or a take.")

@@ -177,7 +177,7 @@ def test_the_models_environment_serves_the_backends_room_and_has_its_extras(proj
     plan = environments.MODEL._replace(pythons=(HERE,), first="", alone=())
     (made,), _ = environments.make_environments(project, [plan], test=True, folder=tmp_path)
     assert made.entry() == {"room": "backend", "name": "model", "python": str(made.python), "blender": None}
-    assert environments.read_stamp(project / ".venv" / "model")["extras"] == ["backend", "model", "test"]
+    assert environments.read_stamp(project / ".venv" / "model")["extras"] == ["backend", "model", "test", "train"]
 
 
 def test_what_goes_alone_comes_last_without_what_it_asks_for(project, tmp_path):
