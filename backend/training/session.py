@@ -151,6 +151,15 @@ class Course:
 
     def go(self) -> Result:
         """The steps that are left, and the last checkpoint."""
+        try:
+            self._run()
+            self.trainer.save()
+        finally:
+            self.log.close()
+        rate = self.config.batch * len(self.seconds) / sum(self.seconds) if self.seconds else 0.0
+        return Result(self.session.run, self.trainer.done, self.last.loss if self.last else float("nan"), self.errors, rate)
+
+    def _run(self) -> None:
         turns = order.Order(data.by_size(self.session.training), self.config.batch, self.config.seed)
         placement.begin_measuring()
         try:
@@ -159,18 +168,13 @@ class Course:
         except (Cancelled, NotFinite) as error:
             self.trainer.save()
             raise self._with_way_on(error) from None
-        finally:
-            self.log.close()
-        self.trainer.save()
-        rate = self.config.batch * len(self.seconds) / sum(self.seconds) if self.seconds else 0.0
-        return Result(self.session.run, self.trainer.done, self.last.loss if self.last else float("nan"), self.errors, rate)
 
     def _after(self, step: Step) -> None:
         self.last = step
         self.seconds.append(step.seconds)
         self.log.write("train", step.number, **{name: value for name, value in step._asdict().items() if name != "number"})
         if len(self.seconds) == 1:
-            peak = placement.peak_memory(str(self.session.device))
+            peak = placement.peak_memory(self.session.device.type)
             self.reporter.note(f"The first step's memory at most: {peak / GB:.2f} GB, {step.seconds:.1f} s.")
             self.log.write("memory", step.number, peak=peak, expected=self.session.plans()[0][1].total)
         typical = sorted(self.seconds[-50:])[len(self.seconds[-50:]) // 2]
