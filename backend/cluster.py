@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..shared.errors import BackendError, UsageError, first_line
+from .cluster_join import join
 from .cluster_probe import check_reachable
 from .worker_line import Device, Hear
 
@@ -34,28 +35,9 @@ def connect(address: str, workers: int | None, worker_gb: float) -> Cluster:
     """Join the cluster at ``auto`` or HOST:PORT. BackendError where it cannot be reached, in bounded time."""
     host_and_port = known_address() if address == "auto" else address
     check_reachable(host_and_port)
-    os.environ.setdefault("RAY_AUTH_MODE", "token")  # read as ray is imported
-    try:
-        import ray
-    except ImportError:
-        raise BackendError(
-            "--cluster needs Ray, which this Python does not have.", "Install it with: pip install 'diffusion_as_shader[cluster]'."
-        ) from None
-    try:
-        ray.init(host_and_port, namespace="diffusion_as_shader", configure_logging=False, log_to_driver=False, runtime_env=_variables())
-    except ray.exceptions.AuthenticationError:
-        raise BackendError(
-            f"The Ray cluster at {host_and_port} cannot be joined without its token.",
-            "Copy ~/.ray/auth_token from its first machine, or set RAY_AUTH_MODE=disabled where it has none.",
-        ) from None
-    except (ConnectionError, RuntimeError, ValueError, SystemExit) as error:
-        said = first_line(error) if isinstance(error, Exception) else "it does not answer"
-        raise BackendError(
-            f"The Ray cluster at {host_and_port} cannot be joined: {said}.",
-            "Use the same Python, Ray and token on all its machines, and see docs/cluster.md.",
-        ) from None
+    join(host_and_port, {name: os.environ[name] for name in PASSED_ON if name in os.environ})
     log.warning(OUTSIDE, "has a token" if os.environ["RAY_AUTH_MODE"] == "token" else "has none")
-    return Cluster(workers, int(worker_gb * GB))
+    return Cluster(host_and_port, workers, int(worker_gb * GB))
 
 
 def known_address() -> str:
@@ -71,24 +53,20 @@ def known_address() -> str:
         ) from None
 
 
-def _variables() -> dict | None:
-    told = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    return {"env_vars": told} if told else None
-
-
 class Cluster:
     """worker_line.Site on a cluster. ``workers`` a machine at most; each is given ``memory`` bytes of main memory.
 
-    UsageError where no machine has room for one.
+    UsageError where no machine has room for one. A cluster that is ``lost`` has no devices.
     """
 
-    def __init__(self, workers: int | None, memory: int):
-        self._workers, self._memory = workers, memory
+    def __init__(self, address: str, workers: int | None, memory: int):
+        self.lost: BackendError | None = None
+        self._address, self._workers, self._memory = address, workers, memory
         self._looked = 0.0
         self._running: dict[Device, tuple] = {}  # the actor of each device and the line to it
         self._count()
         if not self._devices:
-            raise UsageError("No machine of the cluster has room for a worker.", "Ask for less with --worker-memory, or add machines.")
+            raise self.lost or UsageError("No machine of the cluster has room for a worker.", "Ask for less with --worker-memory, or add machines.")
 
     def devices(self) -> list[Device]:
         return self._devices
@@ -99,34 +77,61 @@ class Cluster:
         actor, before = self._running.get(device, (None, None))
         if actor is None or before.killed:
             actor = self._new_actor()
-        line = ClusterWorker(actor, hear)
+        line = ClusterWorker(actor, hear, self)
         self._running[device] = actor, line
         return line
 
     async def look(self) -> dict[Device, int]:
         if time.monotonic() - self._looked >= SECONDS_BETWEEN_LOOKS:
-            self._looked = time.monotonic()
-            await asyncio.to_thread(self._count)
-            self._let_go()
+            await self.recount()
+            await asyncio.to_thread(self._let_go)
         return {}
 
-    async def close(self) -> None:
-        import ray
+    async def recount(self) -> None:
+        """See now which machines there are."""
+        self._looked = time.monotonic()
+        await asyncio.to_thread(self._count)
 
-        await asyncio.to_thread(ray.shutdown)  # all actors are this process's, and end with it
+    async def close(self) -> None:
+        if not self.lost:
+            import ray
+
+            await asyncio.to_thread(ray.shutdown)  # all actors are this process's, and end with it
 
     def _count(self) -> None:
-        import ray
-
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        nodes = self._nodes()
         self._cards = any(node.get("GPU", 0) >= 1 for node in nodes)
         count = sum(room(nodes, self._cards, self._workers, self._memory))
         self._devices = [Device(f"cluster worker {number + 1}") for number in range(count)]
+
+    def _nodes(self) -> list[dict[str, float]]:
+        """What each machine has; none while the cluster cannot be reached, or once it has ended."""
+        import ray
+
+        try:
+            check_reachable(self._address)
+            nodes = [node for node in ray.nodes() if node["Alive"]]
+        except BackendError as error:
+            return self._lose(error.message)
+        except ray.exceptions.RayError as error:
+            return self._lose(f"The Ray cluster at {self._address} does not answer: {first_line(error)}.")
+        if ray.get_runtime_context().get_node_id() not in {node["NodeID"] for node in nodes}:
+            return self._lose(f"This machine belongs to the Ray cluster at {self._address} no more.")
+        self.lost = None
+        return [node["Resources"] for node in nodes]
+
+    def _lose(self, why: str) -> list:
+        if not self.lost:
+            self.lost = BackendError(why, "Start the cluster again, and then this backend: the jobs that wait here will go on.")
+            log.error("%s", self.lost)
+        return []
 
     def _let_go(self) -> None:
         """An actor of a device that is no more shall not take room from another's."""
         import ray
 
+        if self.lost:
+            return
         for device, (actor, line) in list(self._running.items()):
             if device not in self._devices and line.over:
                 ray.kill(actor)

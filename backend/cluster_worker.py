@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import ray
@@ -16,7 +17,9 @@ from .spool import JobFolder
 from .worker import failure
 from .worker_line import Hear, WorkerLine
 
-SECONDS_TO_STOP = 5.0
+if TYPE_CHECKING:
+    from .cluster import Cluster
+
 SECONDS_FOR_REST = 10.0  # for frames of a lost worker that are here already
 ON_THEIR_WAY = 8  # messages that a worker is ahead of the server
 
@@ -29,13 +32,19 @@ class ClusterWorker(WorkerLine):
     A job is never repeated by Ray: the queue does so, which knows what there is of it already.
     """
 
-    def __init__(self, actor: ray.actor.ActorHandle, hear: Hear):
+    def __init__(self, actor: ray.actor.ActorHandle, hear: Hear, cluster: Cluster):
         super().__init__()
         self.over = self.killed = False
         self._actor = actor
         self._hear = hear
+        self._cluster = cluster
         self._pid = 0
         self._talks: set[asyncio.Task] = set()
+
+    @property
+    def idle(self) -> bool:
+        """Without its cluster nothing may be asked of Ray: it might end the process."""
+        return super().idle and not self._cluster.lost
 
     @property
     def pid(self) -> int:
@@ -60,17 +69,18 @@ class ClusterWorker(WorkerLine):
         except RayError as error:
             log.info("worker %s: %s", self._pid, error)
             if isinstance(error, ActorUnavailableError) and not self.killed:  # it may only be out of reach, and still at work
-                ray.kill(self._actor, no_restart=False)
+                await asyncio.to_thread(ray.kill, self._actor, no_restart=False)
             how = f"with its machine or by itself ({type(error).__name__})"
         if self._talks:
             await asyncio.wait(self._talks, timeout=SECONDS_FOR_REST)
+        await self._cluster.recount()  # what there is now, before another is started
         self.over = True
         return how
 
     async def stop(self) -> bool:
         """Kill its process, on whichever machine."""
         self.killed = True
-        ray.kill(self._actor)
+        await asyncio.to_thread(ray.kill, self._actor)
         return True
 
     async def _run(self, work: messages.Work) -> None:

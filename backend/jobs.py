@@ -51,7 +51,7 @@ class Jobs:
         if not any(slot.worker for slot in workers.slots):
             workers.start()
         if not workers.engines:
-            raise BackendError("The backend's worker does not start.", "See logs/backend.log in the DAS_HOME folder.")
+            raise workers.site_lost or BackendError("The backend's worker does not start.", "See logs/backend.log in the DAS_HOME folder.")
         check_submit(submit, workers.engines)
         for whose, most in ((None, MAX_WAITING), (owner, MAX_WAITING_OF_ONE)):
             if (count := len(self._queue.waiting(whose))) >= most:

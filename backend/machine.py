@@ -34,6 +34,8 @@ class ThisMachine:
     """worker_line.Site on one machine. ``workers`` None: one a card; ``start`` makes a worker process on a device, which
     is heard by the server's socket."""
 
+    lost = None
+
     def __init__(self, start: Callable[[Device], WorkerLine], workers: int | None = None):
         self._start = start
         self._devices = find_devices(workers)

@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from ..shared import messages
+from ..shared.errors import BackendError
 from ..shared.messages import EngineInfo
 
 Hear = Callable[[bytes, messages.Message], Awaitable[None]]
@@ -59,7 +60,9 @@ class WorkerLine:
 
 
 class Site(Protocol):
-    """This machine, or a cluster: where workers can be."""
+    """This machine, or a cluster: where workers can be. ``lost`` says why there can be none for now, if so."""
+
+    lost: BackendError | None
 
     def devices(self) -> list[Device]:
         """A device for each worker that can be now, always in the same order."""

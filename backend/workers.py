@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 
 from ..shared import messages
+from ..shared.errors import BackendError
 from ..shared.messages import EngineInfo, WorkerInfo
 from .worker_line import Hear, Site, Slot, WorkerLine
 
@@ -58,6 +59,11 @@ class Workers:
             if info.name not in told or (info.available and not told[info.name].available):
                 told[info.name] = info
         return list(told.values())
+
+    @property
+    def site_lost(self) -> BackendError | None:
+        """Why there can be no worker for now, if so."""
+        return self._site.lost
 
     @property
     def infos(self) -> list[WorkerInfo]:

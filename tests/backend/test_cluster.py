@@ -1,25 +1,26 @@
 """Workers on a Ray cluster of several nodes, all on this machine: placed, watched, and replaced when their node is killed."""
 
-import os
+import importlib.util
 import re
 import socket
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack
 
 import numpy as np
 import psutil
 import pytest
-from conftest import HERE, Backend, assert_frames, environment, expected_frames, follow, frames_of, make_request, submit, until
+from conftest import Backend, assert_frames, environment, expected_frames, follow, frames_of, make_request, submit, until
+from ray_nodes import node, start_nodes
 
+from diffusion_as_shader.backend import cluster_join
 from diffusion_as_shader.backend.cluster import room
 from diffusion_as_shader.backend.engines.projection import ProjectionEngine
 from diffusion_as_shader.shared import messages
+from diffusion_as_shader.shared.errors import BackendError
 
 SECONDS_TO_SAY_SO = 30.0
-TOKEN = "0123456789abcdef" * 4  # of a cluster that lives as long as these tests
-AGENT_PORTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+NO_RAY = "Ray is not installed: pip install 'diffusion_as_shader[cluster]'"
 
 
 # ---- without Ray
@@ -71,29 +72,30 @@ def test_what_is_no_ray_is_told_too(tmp_path, answer):
 # ---- with it
 
 
-def node(room: int) -> dict[str, int]:
-    """A node with room for so many workers, on cards that only Ray believes in. On a busy machine Ray does not wait long enough
-    for its agents to tell their ports, so they are given."""
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in AGENT_PORTS]
-        ports = dict(zip(AGENT_PORTS, (probe.getsockname()[1] for probe in probes)))
-    return {"num_cpus": room, "num_gpus": room, "object_store_memory": 100 << 20, **ports}
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason=NO_RAY)
+def test_who_answers_and_then_says_nothing_is_not_waited_for(monkeypatch):
+    """Ray would wait for a quarter of an hour."""
+    monkeypatch.setattr(cluster_join, "SECONDS_TO_JOIN", 4.0)
+    for name in ("RAY_AUTH_MODE", "RAY_gcs_rpc_server_reconnect_timeout_s"):
+        monkeypatch.setenv(name, "disabled" if name == "RAY_AUTH_MODE" else "60")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        threading.Thread(target=answer_and_say_nothing, args=(other,), daemon=True).start()
+        with pytest.raises(BackendError, match="cannot be joined: it does not answer within 4 s"):
+            cluster_join.join(f"127.0.0.1:{other.getsockname()[1]}", {})
+
+
+def answer_and_say_nothing(server: socket.socket) -> None:
+    lines = []
+    while True:
+        lines.append(server.accept()[0])
+        lines[-1].sendall(bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))  # HTTP/2's settings
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A Ray cluster of a head without room, and two nodes with a card each."""
-    with pytest.MonkeyPatch.context() as patched:
-        for name, value in {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "PYTHONPATH": f"{HERE}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}.items():
-            patched.setenv(name, value)
-        pytest.importorskip("ray", reason="Ray is not installed: pip install 'diffusion_as_shader[cluster]'")  # it reads the mode
-        from ray.cluster_utils import Cluster
-
-        nodes = Cluster(initialize_head=True, head_node_args=node(0))
-        for _ in range(2):
-            nodes.add_node(**node(1))
+    """A head without room, and two nodes with a card each."""
+    with start_nodes(2) as nodes:
         yield nodes
-        nodes.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -188,3 +190,17 @@ def on_node_of(cluster, pid: int):
     """The node whose raylet has started a process."""
     parents = {process.pid for process in psutil.Process(pid).parents()}
     return next(node for node in cluster.worker_nodes if any(entry.process.pid in parents for entry in node.all_processes["raylet"]))
+
+
+def test_a_cluster_that_ends_leaves_the_server_and_its_jobs(on_cluster, cluster):
+    """The last test of the module: there is no cluster after it."""
+    with on_cluster.connect() as peer:
+        job = submit(peer, "sleep=1", seed=9)
+        follow(peer, job, last=messages.Frame)
+        cluster.shutdown()
+        until(lambda: "Start the cluster again" in on_cluster.output(), 60)
+        until(lambda: peer.status(job).state == "queued")
+        assert "attempt 1" in peer.status(job).notes[0]
+        refused = follow(peer, submit(peer))[-1]
+        assert isinstance(refused, messages.Failed) and "Start the cluster again" in refused.fix, refused
+    assert worker_states(on_cluster) == [] and on_cluster.process.poll() is None
