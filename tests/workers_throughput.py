@@ -21,7 +21,7 @@ from ray_nodes import start_nodes  # noqa: E402
 
 from diffusion_as_shader.shared import messages  # noqa: E402
 
-FRAMES, JOBS_A_WORKER = 9, 3
+FRAMES, JOBS_A_WORKER, JOBS_FOR_COSTS = 9, 3, 10
 SMALL, LARGE = (32, 16), (720, 480)
 MB = 1e6
 
@@ -74,17 +74,18 @@ def tell_throughput(count: int, on_cluster: bool, sleep: float, times: int) -> N
 
 
 def tell_costs(on_cluster: bool, times: int) -> None:
-    """Of one worker that does not sleep: small jobs of 9 and of 97 frames, and large ones, whose MB are those of signals and frames."""
+    """Of one worker that does not sleep: small jobs of 9 and of 97 frames, and large ones of 49, whose MB are those of signals and frames."""
     with workers_running(1, on_cluster) as backend:
         seconds_for(backend, 2, 0.0, LARGE)
 
         def a_job(size: tuple[int, int], frames: int) -> float:
-            return statistics.median(seconds_for(backend, 5, 0.0, size, frames) for _ in range(times)) / 5
+            return statistics.median(seconds_for(backend, JOBS_FOR_COSTS, 0.0, size, frames) for _ in range(times)) / JOBS_FOR_COSTS
 
         short, long, large = a_job(SMALL, 9), a_job(SMALL, 97), a_job(LARGE, 49)
     frame = (long - short) / (97 - 9)
     megabytes = 2 * 49 * LARGE[0] * LARGE[1] * 3 / MB
     job = short - 9 * frame
+    print(f"one worker that does not sleep: {short * 1e3:.0f} ms a job of 9 small frames, {long * 1e3:.0f} of 97, {large * 1e3:.0f} of 49 large ones")
     print(f"a job {job * 1e3:.0f} ms, a frame {frame * 1e3:.1f} ms, a MB {(large - job - 49 * frame) / megabytes * 1e3:.1f} ms", flush=True)
 
 
