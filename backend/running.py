@@ -102,8 +102,8 @@ class Running:
 
     def _has_more_memory(self, slot: Slot, job: str) -> bool:
         """A job that lacked memory here may go to another device. That is known of those alone whose memory is."""
-        engine = self._queue.get(job).request.engine
-        return any(other.memory > slot.memory > 0 and other.serves(engine) for other in self.workers.slots)
+        request = self._queue.get(job).request
+        return any(other.memory > slot.memory > 0 and other.serves(request) for other in self.workers.slots)
 
     def _elsewhere(self, slot: Slot, failed: messages.Failed) -> Change:
         self._too_small[failed.job] = slot.memory
@@ -281,11 +281,13 @@ def choose_device(slots: list[Slot], record: Record, more_than: int = 0) -> Slot
 
     First one whose worker has the job's engine loaded already, then the one with most free memory.
     """
-    engine = record.request.engine
+    request = record.request
     idle = [slot for slot in slots if slot.worker and slot.worker.idle and (not more_than or slot.memory > more_than)]
     if record.work == "generate":
-        idle = [slot for slot in idle if slot.serves(engine)]
-    return max(idle, key=lambda slot: (slot.worker.loaded == engine, slot.free), default=None)
+        # Where no device can use the engine any more, one that knows it says why the job fails.
+        able = [slot for slot in slots if slot.serves(request)] or [slot for slot in slots if slot.knows(request.engine)]
+        idle = [slot for slot in idle if slot in able]
+    return max(idle, key=lambda slot: (slot.worker.loaded == request.engine, slot.free), default=None)
 
 
 def _not_started(job: str, how: str) -> messages.Failed:

@@ -11,6 +11,7 @@ import msgspec
 from ..shared import messages
 from ..shared.errors import BackendError
 from ..shared.messages import EngineInfo
+from ..shared.request import GenerationRequest
 
 Hear = Callable[[bytes, messages.Message], Awaitable[None]]
 
@@ -89,5 +90,9 @@ class Slot:
         self.failed_starts = 0
         self.not_before = 0.0  # by the server's clock: a worker is not started again sooner
 
-    def serves(self, engine: str) -> bool:
-        return any(each.name == engine and each.available for each in self.engines)
+    def serves(self, request: GenerationRequest) -> bool:
+        """Whether its engine can be used; with weights of the request's own the engine judges itself, once it has looked at them."""
+        return any(each.name == request.engine and (each.available or request.weights) for each in self.engines)
+
+    def knows(self, engine: str) -> bool:
+        return any(each.name == engine for each in self.engines)

@@ -28,7 +28,7 @@ def true_tracks(take: Take) -> Tracks:
             raise UsageError(f"its tracks.npz has {len(tracks.xy)} frames, not {count}", "Capture the take again with das track.")
     else:
         tracks = _tracks_of_signals(take)
-    return _from_first_frame(tracks)
+    return from_first_frame(tracks)
 
 
 def object_names(take: Take) -> dict[int, str]:
@@ -48,7 +48,7 @@ def _tracks_of_signals(take: Take) -> Tracks:
     return tracks_of_signals(rest, objects, take.read_camera_path().camera(0))
 
 
-def _from_first_frame(tracks: Tracks) -> Tracks:
+def from_first_frame(tracks: Tracks) -> Tracks:
     """Only points of objects that the first frame shows, and the next."""
     chosen = tracks.visible[0] & tracks.visible[1]
     objects = np.ones(chosen.shape, np.uint16) if tracks.objects is None else tracks.objects.astype(np.uint16)

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 from diffusers import CogVideoXDDIMScheduler
 from einops import rearrange
 
+from ...shared.errors import UsageError
 from ...shared.psnr import psnr
+from ...shared.track_files import read_tracks
+from ...shared.true_tracks import from_first_frame
 from ..images import ImageioImages
 from ..models import decode, latents, sampling
+from ..vision.control import score_video
 from . import loss, order
-from .data import Clips, Sample, read_pictures
+from .data import Clips, Sample, Source, read_pictures
 from .loop import Trainer, as_latents
 from .validation import SEED
 
@@ -22,20 +27,36 @@ FPS = 8.0
 
 
 def make(trainer: Trainer, clips: Clips, numbers: list[int], conditioner: loss.Conditioner, session, step: int) -> dict[str, float]:
-    """Write samples/step-000500/NAME.mp4, spread over all processes; the means of PSNR and of what else can be said."""
+    """Write samples/step-000500/NAME.mp4, spread over all processes; the means of PSNR and, where true tracks are known, of the
+    control score (:mod:`...vision.control`)."""
     accelerator = trainer.accelerator
-    own = list(enumerate(numbers))[accelerator.process_index :: accelerator.num_processes]
     folder = session.run / "samples" / f"step-{step:06d}"
-    totals = torch.zeros(2, device=accelerator.device, dtype=torch.float64)
+    sums = torch.zeros(4, device=accelerator.device, dtype=torch.float64)  # PSNR and its count, score and its count
     trainer.transformer.eval()
-    for place, number in own:
-        truth = read_pictures(clips.sources[number])
-        made = sample(trainer, clips[SEED, place, number], conditioner, session.checkpoint.scheduler_config(), session.config.sample_steps)
-        _write(folder / f"{clips.sources[number].clip.name}.mp4", [truth.tracking, made, truth.video])
-        totals += torch.tensor([psnr(made[1:], truth.video[1:]), 1.0]).to(totals)
+    for place in range(accelerator.process_index, len(numbers), accelerator.num_processes):
+        source = clips.sources[numbers[place]]
+        truth = read_pictures(source)
+        made = sample(trainer, clips[SEED, place, numbers[place]], conditioner, session.checkpoint.scheduler_config(), session.config.sample_steps)
+        _write(folder / f"{source.clip.name}.mp4", [truth.tracking, made, truth.video])
+        score = control(source, made)
+        sums += torch.tensor([psnr(made[1:], truth.video[1:]), 1.0, score or 0.0, float(score is not None)]).to(sums)
     trainer.transformer.train()
-    totals = accelerator.reduce(totals, "sum")
-    return {"psnr": (totals[0] / totals[1]).item()} if totals[1] else {}
+    sums = accelerator.reduce(sums, "sum").tolist()
+    named = {"psnr": sums[:2], "control_score": sums[2:]}
+    return {name: total / count for name, (total, count) in named.items() if count}
+
+
+def control(source: Source, made: np.ndarray) -> float | None:
+    """How well a video keeps to the clip's true tracks, 0 to 1; None where they are not known at its size, or nothing moves."""
+    record = source.clip.record
+    if not source.clip.tracks or record is None or (record.width, record.height) != source.size[:2]:
+        return None
+    try:
+        tracks = from_first_frame(read_tracks(source.clip.tracks))
+    except UsageError:  # no point of the first frame is seen in the second
+        return None
+    shown = msgspec.structs.replace(tracks, xy=tracks.xy[: len(made)], visible=tracks.visible[: len(made)])
+    return score_video(made, shown).value
 
 
 @torch.no_grad()

@@ -414,3 +414,18 @@ def test_memory_is_given_back_once_all_have_done_so(tmp_path):
         return at_once, told, house.told
 
     assert asyncio.run(play()) == (None, [], [messages.MemoryReleased()])
+
+
+@pytest.mark.parametrize("weights", ["/own/weights", ""])
+def test_an_engine_without_its_usual_weights_gets_the_jobs_that_ask_for_it(tmp_path, weights):
+    """With weights of its own a job can be made; without, the engine says what is wrong, and the job does not wait for ever."""
+
+    async def scenario():
+        house = House(tmp_path)
+        house.queue.add(JOB, GenerationRequest(weights=weights))
+        house.running.workers.start()
+        without = messages.EngineInfo(name=ENGINE.name, available=False, reason="No weights are here.")
+        await house.running.hear(house.workers[0].name, messages.Ready(pid=0, engines=[without]))
+        assert [work.job for work in house.ordered] == [JOB]
+
+    asyncio.run(scenario())

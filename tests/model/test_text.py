@@ -77,8 +77,8 @@ def test_a_damaged_file_is_made_again(tmp_path, tokenizer, cache):
     assert torch.equal(first, again) and len(load.loaded) == 2
 
 
-def test_the_oldest_embeddings_make_room(tmp_path, cache, monkeypatch):
-    monkeypatch.setattr(text, "KEPT", 2)
+def test_the_oldest_embeddings_make_room(tmp_path):
+    cache = text.EmbeddingCache(tmp_path / "embeddings", "encoder", torch.float32, kept=2)
     for index in range(4):
         cache.keep(f"prompt {index}", LENGTH, torch.full((1, 1, 1), float(index)))
     assert len(list((tmp_path / "embeddings").iterdir())) == 2
