@@ -118,7 +118,7 @@ def install(source: Path, work: Work, kind: Kind, python: str = "", *, again: bo
         place = free_place(work, name)
         try:
             make(source, work, kind, choose_python(python), place, name)
-            entry = {"room": "backend", "name": NAME, "python": str(python_in(place / "env")), "blender": None, "kind": kind}
+            entry = {"room": "backend", "name": NAME, "python": str(python_in(place / "env")), "blender": None, "kind": kind.name}
             register([entry], work.home)
         except BaseException:  # also Ctrl-C
             if current_place(work) != place:

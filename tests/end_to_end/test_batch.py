@@ -93,6 +93,7 @@ def test_dry_run_says_what_would_run_and_makes_nothing(folder, tmp_path):
     again = das("batch", file, "-o", tmp_path / "other", "--dry-run", "--json")
     assert again.result["seconds"] is None  # nothing was made there
     shutil.copytree(out / "moving cube-s0", folder / "das" / "moving cube-001")
+    shutil.copytree(out / "captures" / "moving cube-s0", folder / "das" / "moving cube-002")
     known = das("batch", file, "-o", tmp_path / "other", "--dry-run", "--json")
     assert 0 < known.result["seconds"] < 600
     assert das("batch", file, "-o", out, "--dry-run", "--resume", "--json").result["to_make"] == 0
