@@ -140,11 +140,12 @@ def test_seeds_that_are_none(seeds, said):
 @pytest.fixture
 def programs(tmp_path) -> dict[str, str]:
     """What the Manager's variables stand for. Blender's module stands in for its program."""
-    blender = tmp_path / "blender"
-    blender.write_text(
-        f"#!{sys.executable}\nimport sys\nassert sys.argv[1:4] == ['--background', '--command', 'das']\nimport bpy\n"
+    script, blender = tmp_path / "blender.py", tmp_path / "blender"
+    script.write_text(
+        "import sys\nassert sys.argv[1:4] == ['--background', '--command', 'das']\nimport bpy\n"
         "from diffusion_as_shader.shared import cli\ndel sys.argv[1:4]\ncli.console()\n"
     )
+    blender.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n')  # a path after #! must have no blank
     blender.chmod(0o755)
     return {"{das}": shutil.which("das", path=str(Path(sys.executable).parent)), "{blender}": str(blender)}
 
