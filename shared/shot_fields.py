@@ -164,6 +164,8 @@ def shown(value: Any) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A question with the nearest name, empty where none is near."""
+    if name == "count":  # the option of that name makes as many frames
+        return "Did you mean frames?"
     near = difflib.get_close_matches(name.lower(), list(known), 1)
     return f"Did you mean {near[0]}?" if near else ""
 

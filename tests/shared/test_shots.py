@@ -125,6 +125,7 @@ WRONG = {
     ],
     '[shot]\nscene = "a.blend"\n': ["1: shot is no array of tables. Write [[shot]] above each shot, in double brackets."],
     SHOT + 'promt = "x"\n': ["3: There is no field 'promt'. Did you mean prompt?"],
+    SHOT + "count = 17\n": ["3: There is no field 'count'. Did you mean frames?"],
     SHOT + 'xyz = "x"\n': ["3: There is no field 'xyz'. docs/batch.md names all."],
     SHOT + 'engine = "projecton"\n': ["3: There is no engine 'projecton'. Did you mean projection? Choose of projection, das."],
     SHOT + 'steps = "many"\n': ["3: steps cannot be 'many'. Give a whole number."],
