@@ -63,18 +63,15 @@ def _check_engine(request: GenerationRequest, infos: list[EngineInfo]) -> None:
     if engine is None:
         names = ", ".join(entry.name for entry in infos if entry.available) or "none"
         raise UsageError(f"The backend has no engine {request.engine}.", f"Choose another with --engine: {names}.")
-    if request.weights:
-        return  # the engine judges by these weights, once it has looked at them
-    if not engine.available:
-        raise UsageError(f"The engine {engine.name} cannot be used: {engine.reason}", engine.fix)
-    if engine.frames and request.frames not in engine.frames:
-        counts = ", ".join(map(str, engine.frames))
-        raise UsageError(f"The engine {engine.name} makes {counts} frames, not {request.frames}.", "Change the frame count.")
-    if engine.sizes and (request.width, request.height) not in engine.sizes:
-        sizes = ", ".join(f"{width}x{height}" for width, height in engine.sizes)
-        raise UsageError(
-            f"The engine {engine.name} makes {sizes}, not {request.width}x{request.height}.", "Change the size."
-        )
+    match engine.unfit(request):
+        case "unavailable":
+            raise UsageError(f"The engine {engine.name} cannot be used: {engine.reason}", engine.fix)
+        case "frames":
+            counts = ", ".join(map(str, engine.frames))
+            raise UsageError(f"The engine {engine.name} makes {counts} frames, not {request.frames}.", "Change the frame count.")
+        case "size":
+            sizes = ", ".join(f"{width}x{height}" for width, height in engine.sizes)
+            raise UsageError(f"The engine {engine.name} makes {sizes}, not {request.width}x{request.height}.", "Change the size.")
 
 
 def _check_signal(name: str, array: np.ndarray, request: GenerationRequest) -> None:

@@ -91,8 +91,8 @@ class Slot:
         self.not_before = 0.0  # by the server's clock: a worker is not started again sooner
 
     def serves(self, request: GenerationRequest) -> bool:
-        """Whether its engine can be used; with weights of the request's own the engine judges itself, once it has looked at them."""
-        return any(each.name == request.engine and (each.available or request.weights) for each in self.engines)
+        """Whether its engine can be used."""
+        return any(each.name == request.engine and each.unfit(request) != "unavailable" for each in self.engines)
 
     def knows(self, engine: str) -> bool:
         return any(each.name == engine for each in self.engines)

@@ -56,6 +56,17 @@ class EngineInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
     sizes: list[tuple[int, int]] = []  # the only sizes (width, height) it can make; empty: any
     notes: list[str] = []
 
+    def unfit(self, request: GenerationRequest) -> Literal["", "unavailable", "frames", "size"]:
+        """What keeps the engine from doing a request, if anything. With weights of the request's own the engine judges itself,
+        once it has looked at them."""
+        if request.weights:
+            return ""
+        if not self.available:
+            return "unavailable"
+        if self.frames and request.frames not in self.frames:
+            return "frames"
+        return "size" if self.sizes and (request.width, request.height) not in self.sizes else ""
+
 
 WorkerState = Literal["starting", "idle", "working", "gone"]
 

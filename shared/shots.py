@@ -24,11 +24,11 @@ from typing import Any, get_args
 import msgspec
 
 from . import shot_fields, toml_lines
-from .errors import UsageError
+from .errors import UsageError, did_you_mean
 from .messages import EngineInfo
 from .request import GenerationRequest, Task, check
 from .request_words import words_of
-from .shot_fields import Field, Fields, Problems, did_you_mean
+from .shot_fields import Field, Fields, Problems
 from .take_command import GENERATION_FIELDS
 from .task_options import TASKS
 
@@ -97,16 +97,17 @@ def check_engines(file: Path, takes: Sequence[PlannedTake], engines: Sequence[En
     problems, known = Problems(file), {engine.name: engine for engine in engines}
     for take in takes:
         request, info = take.request, known.get(take.request.engine)
-        size = (request.width, request.height)
         if info is None:
             problems.add(take.line, f"The backend has no engine '{request.engine}'.", f"Choose of {', '.join(known)}.")
-        elif not info.available:
-            problems.add(take.line, f"The engine {info.name} cannot be used: {info.reason}", info.fix)
-        elif info.frames and request.frames not in info.frames:
-            problems.add(take.line, f"The engine {info.name} cannot make {request.frames} frames.", f"Set frames to {_or(info.frames)}.")
-        elif info.sizes and size not in info.sizes:
-            sizes = [f"{width}x{height}" for width, height in info.sizes]
-            problems.add(take.line, f"The engine {info.name} cannot make {size[0]}x{size[1]}.", f"Set size to {_or(sizes)}.")
+            continue
+        match info.unfit(request):
+            case "unavailable":
+                problems.add(take.line, f"The engine {info.name} cannot be used: {info.reason}", info.fix)
+            case "frames":
+                problems.add(take.line, f"The engine {info.name} cannot make {request.frames} frames.", f"Set frames to {_or(info.frames)}.")
+            case "size":
+                sizes = [f"{width}x{height}" for width, height in info.sizes]
+                problems.add(take.line, f"The engine {info.name} cannot make {request.width}x{request.height}.", f"Set size to {_or(sizes)}.")
     problems.raise_all()
 
 
@@ -142,7 +143,7 @@ class _Reader:
 
     def takes(self) -> list[PlannedTake]:
         for name in set(self.document) - {"defaults", "shot"}:
-            near = did_you_mean(name, ["defaults", "shot"])
+            near = did_you_mean(name.lower(), ["defaults", "shot"])
             self.problems.add(self.lines[(name,)], f"There is no table '{name}'.", near or "A batch file has [defaults] and a [[shot]] for each shot.")
         defaults, shots = self.document.get("defaults", {}), self.document.get("shot", [])
         if not isinstance(defaults, dict):
@@ -233,7 +234,7 @@ class _Reader:
         engine = changes.get("engine", "projection")
         if engine not in known:
             changes.pop("engine")
-            near = did_you_mean(engine, known)
+            near = did_you_mean(engine.lower(), known)
             self.problems.add(fields["engine"].line, f"There is no engine '{engine}'.", f"{near} Choose of {', '.join(known)}.".strip())
 
     def _seeds(self, fields: Fields, first: int) -> list[int]:
@@ -304,7 +305,7 @@ class _Reader:
         values = {"scene": target.stem, "variation": label, "seed": str(seed), "engine": engine}
         for name in PLACEHOLDER.findall(pattern):
             if name not in values:
-                fix = did_you_mean(name, values) or f"Use of {', '.join(f'{{{one}}}' for one in values)}."
+                fix = did_you_mean(name.lower(), values) or f"Use of {', '.join(f'{{{one}}}' for one in values)}."
                 raise UsageError(f"The name has no {{{name}}}.", fix)
         name = PLACEHOLDER.sub(lambda match: values[match[1]], pattern)
         if FORBIDDEN.search(name) or name.split("/")[0].lower() in RESERVED:

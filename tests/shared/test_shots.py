@@ -204,6 +204,13 @@ def test_engines_are_those_of_the_backend_that_does_it(folder):
         assert str(caught.value) == f"{file}:1: {sentence}"
 
 
+def test_weights_of_its_own_are_the_engines_to_judge(folder):
+    (folder / "own").mkdir()
+    takes = read(folder, SHOT + 'engine = "das"\nweights = "own"\nframes = 17\nsize = "240x160"\n')
+    unfit = EngineInfo(name="das", available=False, reason="No weights.", frames=[49], sizes=[(720, 480)])
+    shots.check_engines(folder / "shots.toml", takes, [unfit])
+
+
 def test_engines_known_here_are_the_backends():
     tree = ast.parse((Path(diffusion_as_shader.__file__).parent / "backend" / "engines" / "__init__.py").read_text(encoding="utf-8"))
     table = next(node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "TABLE")
