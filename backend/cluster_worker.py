@@ -16,6 +16,7 @@ from ..shared.errors import first_line
 from .spool import JobFolder
 from .worker import failure
 from .worker_line import Hear, WorkerLine
+from .worker_socket import Spool
 
 if TYPE_CHECKING:
     from .cluster import Cluster
@@ -88,7 +89,7 @@ class ClusterWorker(WorkerLine):
         try:
             stream = await asyncio.to_thread(self._begin, work, folder)
             async for reference in stream:
-                await self._say(await asyncio.to_thread(_spooled, await reference, folder))
+                await self._say(await asyncio.to_thread(_spooled, await reference, Spool(folder)))
         except RayError as error:  # ended() tells of it
             log.info("the events of job %s end: %s", work.job, first_line(error))
         except OSError as error:  # the spool's
@@ -119,12 +120,11 @@ class ClusterWorker(WorkerLine):
         task.add_done_callback(self._talks.discard)
 
 
-def _spooled(message: messages.JobEvent, folder: JobFolder) -> messages.JobEvent:
+def _spooled(message: messages.JobEvent, spool: Spool) -> messages.JobEvent:
     """The message as a worker process would have sent it, its array in the spool."""
     match message:
         case messages.Frame() | messages.Signal():
-            folder.write_frame(message.index, message.array, getattr(message, "name", ""))
-            return msgspec.structs.replace(message, array=messages.EMPTY)
+            return spool.keep(message)
         case messages.Done():
-            folder.sync_frames()
+            spool.sync()
     return message

@@ -81,3 +81,10 @@ def _event(line: str) -> dict:
     except ValueError:
         return {"text": line}
     return event if isinstance(event, dict) else {"text": line}
+
+
+def das_command() -> list[str]:
+    """The start of a command line of `das` in this very Blender."""
+    if bpy.app.module:  # bpy imported by a Python
+        return [sys.executable, "-m", __package__.rpartition(".")[0]]
+    return [bpy.app.binary_path, "--background", "--command", "das"]

@@ -11,6 +11,7 @@ import os
 import shlex
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from . import batch_estimate, batch_page, batch_state, cli, shots
 from .batch_estimate import MemoryOf, Past, duration

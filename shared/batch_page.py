@@ -95,8 +95,7 @@ class Page:
 
 
 def _counts(plan: Plan) -> str:
-    kinds = {"done": "done", "failed": "failed", "cancelled": "stopped", "running": "running", "waiting": "waiting"}
-    numbers = {word: sum(take.made.state == state for take in plan.takes) for state, word in kinds.items()}
+    numbers = {word: sum(take.made.state == state for take in plan.takes) for state, word in STATES.items()}
     return f"{len(plan.takes)} takes: " + ", ".join(f"{number} {word}" for word, number in numbers.items() if number)
 
 

@@ -40,7 +40,7 @@ class TakeWork:
 
     @property
     def is_over(self) -> bool:
-        return self.made.state in ("done", "failed")
+        return self.action == "keep" or self.made.state in ("done", "failed")
 
 
 Work = CaptureWork | TakeWork

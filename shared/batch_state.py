@@ -13,13 +13,13 @@ from typing import Literal
 import msgspec
 
 from .errors import GenerationError, UsageError
+from .files import sha256_of, write_whole
 from .processes import pid_alive
 from .shots import Capture, PlannedTake
 from .take import Failure, TakeRecord
 
 Progress = Literal["waiting", "running", "done", "failed", "cancelled"]
 FILE = "batch.json"
-CHUNK = 1 << 20
 
 
 class Made(msgspec.Struct, kw_only=True):
@@ -89,13 +89,9 @@ class Folder:
 
     def write_file(self, file: Path, content: bytes) -> None:
         """A file of the batch, whole or not at all."""
-        partial = file.with_name(file.name + ".partial")
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(content)
-            partial.replace(file)
+            write_whole(file, content)
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise GenerationError(f"{file} cannot be written: {error.strerror}.", "Free some space or check the folder's permissions, then go on with --resume.") from None
 
     def drop_capture(self, name: str) -> None:
@@ -202,11 +198,7 @@ def _all(state: BatchState | None) -> Iterable[Made]:
 
 def _file_hash(file: str, hashes: dict[str, str]) -> str:
     if file not in hashes:
-        digest = hashlib.sha256()
-        with open(file, "rb") as stream:
-            while chunk := stream.read(CHUNK):
-                digest.update(chunk)
-        hashes[file] = digest.hexdigest()
+        hashes[file] = sha256_of(Path(file))
     return hashes[file]
 
 

@@ -124,7 +124,7 @@ class Table:
 
 def rows(plan: Plan, most: int) -> list[TakeWork]:
     """The takes that a screen has room for: those around the ones that run."""
-    first = next((number for number, take in enumerate(plan.takes) if not _is_over(take)), 0)
+    first = next((number for number, take in enumerate(plan.takes) if not take.is_over), 0)
     start = max(0, min(first - most // 3, len(plan.takes) - most))
     return plan.takes[start : start + most]
 
@@ -160,8 +160,4 @@ def running(plan: Plan) -> list[Work]:
 
 def count(plan: Plan) -> tuple[int, int]:
     """Takes that are over, and all."""
-    return sum(_is_over(take) for take in plan.takes), len(plan.takes)
-
-
-def _is_over(take: TakeWork) -> bool:
-    return take.action == "keep" or take.is_over
+    return sum(take.is_over for take in plan.takes), len(plan.takes)

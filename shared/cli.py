@@ -17,7 +17,6 @@ import subprocess
 import sys
 import traceback
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from . import home

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from .errors import GenerationError, UsageError
+from .files import write_whole
 
 MANIFEST = "manifest.jsonl"
 PROMPTS = "prompt.txt"
@@ -150,12 +151,12 @@ def read_manifest(root: Path) -> list[ClipRecord]:
 
 def write_lists(root: Path, records: list[ClipRecord]) -> None:
     """Manifest first, from which the lists can be made again; each beside its name and then moved there."""
-    _write_whole(root / MANIFEST, b"".join(msgspec.json.encode(record) + b"\n" for record in records))
+    write_whole(root / MANIFEST, b"".join(msgspec.json.encode(record) + b"\n" for record in records))
     columns = dict(LISTS)
     if records and all(record.image for record in records):
         columns |= OPTIONAL_LISTS
     for name, file in columns.items():
-        _write_whole(root / file, "".join(f"{_one_line(getattr(record, name))}\n" for record in records).encode())
+        write_whole(root / file, "".join(f"{_one_line(getattr(record, name))}\n" for record in records).encode())
 
 
 def check_lists(root: Path) -> list[Finding]:
@@ -278,15 +279,6 @@ def _move(file: Path, target: Path) -> None:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _write_whole(file: Path, content: bytes) -> None:
-    partial = file.with_name(file.name + ".partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def with_errors(work, root: Path) -> None:

@@ -1,5 +1,10 @@
 """Errors that a user sees: one sentence of what is wrong, one of what to do, and the exit code."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 DONE = 0
 CANCELLED = 130
 
@@ -23,6 +28,12 @@ class DasError(Exception):
 def first_line(error: Exception) -> str:
     """What an error of somebody else's says, its first line without the full stop, or else its type: a part of a sentence."""
     return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question with the nearest name, empty where none is near: a fix, or its beginning."""
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f"Did you mean {near[0]}?" if near else ""
 
 
 class UsageError(DasError):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from pathlib import Path
 from typing import get_args
 
 import msgspec
 
-from .errors import UsageError
+from .errors import UsageError, did_you_mean
 from .points import FORMS, is_grid
 from .request import (
     Background,
@@ -179,9 +178,7 @@ def parse_write(text: str) -> tuple[Written, ...]:
         if name == "h264":
             raise UsageError("A capture writes its video as FFV1 only.", "Use --write video, or das encode TAKE --codec h264.")
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            meant = f"Did you mean {near[0]}? " if near else ""
-            raise UsageError(f"--write knows no '{name}'.", f"{meant}Choose of {', '.join(known)}.")
+            raise UsageError(f"--write knows no '{name}'.", f"{did_you_mean(name, known)} Choose of {', '.join(known)}.".lstrip())
     return tuple(name for name in known if name in names)
 
 

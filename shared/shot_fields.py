@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin
@@ -12,8 +11,9 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 import msgspec
 
 from . import options, toml_lines
-from .errors import UsageError
+from .errors import UsageError, did_you_mean
 from .request import GenerationRequest, Task
+from .request_words import OTHER_NAMES
 
 OWN_FIELDS: dict[str, Any] = {
     "scene": str | list[str],
@@ -129,7 +129,7 @@ def checked(fields: Fields, problems: Problems) -> Fields:
     good: Fields = {}
     for name, field in fields.items():
         if name not in KNOWN:
-            problems.add(field.line, f"There is no field '{name}'.", did_you_mean(name, [*KNOWN, "variations"]) or "docs/batch.md names all.")
+            problems.add(field.line, f"There is no field '{name}'.", _nearest_field(name) or "docs/batch.md names all.")
             continue
         try:
             good[name] = Field(msgspec.convert(field.value, KNOWN[name]), field.line)
@@ -138,11 +138,17 @@ def checked(fields: Fields, problems: Problems) -> Fields:
     return good
 
 
+def _nearest_field(name: str) -> str:
+    """A question with the field that is meant: the one whose option has this name, or the one of the nearest name."""
+    of_option = {option: field for field, option in OTHER_NAMES.items()}
+    return did_you_mean(of_option.get(name, name).lower(), [*KNOWN, "variations"])
+
+
 def _wrong_value(name: str, value: Any) -> tuple[str, str]:
     """Message and fix."""
     if get_origin(KNOWN[name]) is Literal and isinstance(value, str):
         choices = [choice for choice in get_args(KNOWN[name]) if choice]
-        return f"'{value}' is no {name}.", f"{did_you_mean(value, choices)} Choose of {', '.join(choices)}.".strip()
+        return f"'{value}' is no {name}.", f"{did_you_mean(value.lower(), choices)} Choose of {', '.join(choices)}.".strip()
     return f"{name} cannot be {shown(value)}.", f"Give {_in_words(KNOWN[name])}."
 
 
@@ -160,14 +166,6 @@ def shown(value: Any) -> str:
     """A TOML value as its author wrote it, about."""
     text = f"'{value}'" if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
     return text if len(text) < 60 else text[:57] + "..."
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A question with the nearest name, empty where none is near."""
-    if name == "count":  # the option of that name makes as many frames
-        return "Did you mean frames?"
-    near = difflib.get_close_matches(name.lower(), list(known), 1)
-    return f"Did you mean {near[0]}?" if near else ""
 
 
 def request_changes(fields: Fields, folder: Path, problems: Problems) -> dict[str, Any]:

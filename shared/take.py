@@ -32,6 +32,7 @@ import numpy as np
 from .camera import CameraPath, read_camera_path, write_camera_path
 from .control_score import ControlScore
 from .errors import DasError, GenerationError, UsageError
+from .files import becoming
 from .request import GenerationRequest
 from .signal_file import reading_arrays, writing_arrays
 from .stacks import Stack
@@ -271,15 +272,8 @@ class Take:
     @contextmanager
     def _whole(self, file: Path) -> Iterator[Path]:
         """A name to write under, which becomes ``file`` at the end, or is gone where that is not reached."""
-        partial = file.with_name(file.name + ".partial")
-        with self._guarded():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                yield partial
-                partial.replace(file)
-            except BaseException:
-                partial.unlink(missing_ok=True)
-                raise
+        with self._guarded(), becoming(file) as partial:
+            yield partial
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:

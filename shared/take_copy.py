@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 from .errors import GenerationError, UsageError
+from .files import link_or_copy
 from .request import GenerationRequest
 from .take import Take
 
@@ -41,9 +41,6 @@ def _there(folder: Path, names: tuple[str, ...]) -> list[Path]:
 
 
 def _link(source: Path, target: Path) -> None:
-    """One file in two folders; takes replace files and never write into them. A copy where the disk has no links."""
+    """Takes replace files and never write into them."""
     target.parent.mkdir(exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+    link_or_copy(source, target)

@@ -33,6 +33,7 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import build_hf_headers
 
 from ...shared.errors import first_line
+from ...shared.files import link_or_copy
 from . import weights
 from .integrity import Progress, has_length, is_stored
 from .weights import MANIFEST, Manifest, Stored, WeightsError
@@ -244,7 +245,7 @@ def _reuse(offer: Offer, former: Path, known: Manifest | None, partial: Path) ->
         goal = partial / name
         if known and name in known.files and not goal.exists() and is_stored(former / name, wanted):
             goal.parent.mkdir(parents=True, exist_ok=True)
-            _link(former / name, goal)
+            link_or_copy(former / name, goal)
 
 
 def _take_place(partial: Path, target: Path, known: Manifest | None) -> None:
@@ -265,13 +266,6 @@ def _take_place(partial: Path, target: Path, known: Manifest | None) -> None:
 def _remove_if_empty(folder: Path) -> None:
     with suppress(OSError):
         folder.rmdir()
-
-
-def _link(source: Path, goal: Path) -> None:
-    try:
-        os.link(source, goal)
-    except OSError:  # a file system without links
-        shutil.copyfile(source, goal)
 
 
 def _status(error: HfHubHTTPError) -> str:

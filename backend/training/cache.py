@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ...shared.errors import Cancelled, GenerationError, UsageError
+from ...shared.files import becoming
 from ..models import text
 from ..models.checkpoint import Checkpoint
 from ..models.weights import HashCache
@@ -59,15 +60,11 @@ class LatentCache:
 
     def _keep(self, source: Source, made: Latents) -> None:
         file = self.file(source)
-        partial = file.with_suffix(".partial")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            save_file({name: tensor.cpu().contiguous() for name, tensor in made._asdict().items()}, partial)
-            partial.replace(file)
+            with becoming(file) as partial:
+                save_file({name: tensor.cpu().contiguous() for name, tensor in made._asdict().items()}, partial)
         except OSError as error:
             raise GenerationError(f"Latents cannot be written into {self.folder}: {error.strerror or error}.", "Free some space, or set cache_folder.") from error
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 def _is_whole(file: Path) -> bool:

@@ -5,7 +5,6 @@ Defaults are the published training's (Gu et al., arXiv 2501.03847, and its code
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import tomllib
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from ...shared.errors import UsageError
+from ...shared.errors import UsageError, did_you_mean
 
 SIDE = 16  # pixels: sides of a clip are multiples
 Method = Literal["side", "lora"]
@@ -115,8 +114,7 @@ def _check_names(values: dict[str, Any], file: Path) -> None:
     known = [field.name for field in msgspec.structs.fields(TrainConfig)]
     for name in values:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            raise UsageError(f"{file}: there is no setting {name}.", f"Did you mean {near[0]}?" if near else f"Choose of {', '.join(known)}.")
+            raise UsageError(f"{file}: there is no setting {name}.", did_you_mean(name, known) or f"Choose of {', '.join(known)}.")
     for field in msgspec.structs.fields(TrainConfig):
         if field.required and field.name not in values:
             raise UsageError(f"{file} does not say {field.name}.", f"Add a line {field.name} = \"FOLDER\".")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from ...shared.errors import GenerationError, UsageError, first_line
+from ...shared.files import link_or_copy
 from ..models.checkpoint import Checkpoint
 from . import checkpoints, parameters
 from .config import TrainConfig
@@ -56,7 +56,4 @@ def _link_others(base: Path, goal: Path) -> None:
 
 
 def _link(source: str, goal: str) -> None:
-    try:
-        os.link(Path(source).resolve(), goal)
-    except OSError:  # another disk, or one without links
-        shutil.copy2(source, goal)
+    link_or_copy(Path(source).resolve(), Path(goal))

@@ -13,7 +13,7 @@ from typing import Callable, Sequence
 import bpy
 
 from ...shared.camera import Camera
-from ...shared.errors import Cancelled, SceneError
+from ...shared.errors import Cancelled
 from ...shared.request import GenerationRequest
 from ...shared.timeline import sample_frames
 from .. import cameras

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-import bpy
 import msgspec
 
 from ...shared import options
-from ...shared.errors import DONE, Cancelled, SceneError, UsageError
+from ...shared.errors import DONE, SceneError, UsageError
 from ...shared.interrupt import cancelled_by_signal
 from ...shared.measurements import table
-from ...shared.preflight import Finding, blocks, worst_first
+from ...shared.preflight import Finding, blocks
 from ...shared.report import Reporter
 from ...shared.request import GenerationRequest, check
 from .. import properties

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
 import bpy
 
 from ...shared import options
-from ...shared.errors import SceneError, UsageError
+from ...shared.errors import SceneError, UsageError, did_you_mean
 from ...shared.interrupt import cancelled_by_signal, interrupt_postponed
 from ...shared.report import Reporter
 from ...shared.request import GenerationRequest, Task, check
@@ -67,9 +66,8 @@ def _chosen_scene(scene_name: str | None, camera_name: str | None) -> bpy.types.
 def _named(what: str, name: str, things: Mapping):
     if name in things.keys():
         return things[name]
-    near = difflib.get_close_matches(name, things.keys(), 1)
-    meant = f"Did you mean {near[0]}? " if near else ""
-    raise SceneError(f"The file has no {what} {name}.", f"{meant}It has {', '.join(sorted(things.keys())) or 'none'}.")
+    fix = f"{did_you_mean(name, things.keys())} It has {', '.join(sorted(things.keys())) or 'none'}.".lstrip()
+    raise SceneError(f"The file has no {what} {name}.", fix)
 
 
 def request_from(args: argparse.Namespace, scene: bpy.types.Scene, task: Task | None = None) -> GenerationRequest:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -14,6 +13,7 @@ import numpy as np
 from ...shared import png
 from ...shared.camera import camera_path, write_camera_path
 from ...shared.errors import Cancelled, SceneError
+from ...shared.files import sha256_of
 from ...shared.points import query_points
 from ...shared.request import GenerationRequest
 from ...shared.timeline import sample_frames, video_fps
@@ -63,7 +63,7 @@ def make_clip(
         BlenderImages().write_lossless(root / files.tracking, drawn, fps, lambda done, total: _check(cancelled))
         BlenderImages().write_finest(root / files.video, rendered, fps)
         rendered[0].replace(root / files.image)
-    return {name: hashlib.sha256((root / getattr(files, name)).read_bytes()).hexdigest() for name in ("video", "tracking")}
+    return {name: sha256_of(root / getattr(files, name)) for name in ("video", "tracking")}
 
 
 def _draw(scene, request, files: ClipFiles, root: Path, folder: Path, progress, cancelled) -> list[Path]:

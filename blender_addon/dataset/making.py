@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Callable
 from functools import cache
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from ...shared.dataset import ClipRecord, Source
 from ...shared.errors import Cancelled, GenerationError
+from ...shared.files import sha256_of
 from ...shared.timeline import video_fps
 from .clip import ClipFiles, make_clip
 from .recipe import Recipe, clip_name
@@ -72,7 +72,4 @@ def source_of(file: Path, licence: str) -> Source:
     return Source(path=str(file), licence=side.licence or licence, source=side.source, sha256=_sha256(file))
 
 
-@cache
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+_sha256 = cache(sha256_of)  # a source serves many clips

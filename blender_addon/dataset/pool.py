@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import bpy
 import msgspec
 
 from ...shared.dataset import ClipRecord
 from ...shared.errors import Cancelled, GenerationError
-from ..child_process import FOREIGN, ChildProcess
+from ..child_process import FOREIGN, ChildProcess, das_command
 
 SECONDS_WITHOUT_A_SIGN = 3600.0  # a frame of a heavy scene may take long
 SECONDS_TO_END = 20.0
@@ -131,10 +129,3 @@ def _end(workers: list[Worker]) -> None:
     for worker in workers:
         worker.kill()
         worker.close()
-
-
-def das_command() -> list[str]:
-    """The start of a command line of `das` in this very Blender."""
-    if bpy.app.module:  # bpy imported by a Python
-        return [sys.executable, "-m", __package__.rpartition(".")[0].rpartition(".")[0]]
-    return [bpy.app.binary_path, "--background", "--command", "das"]

@@ -6,20 +6,15 @@ import os
 from pathlib import Path
 
 from ..errors import UsageError
+from ..files import becoming
 
 
 def write_durably(file: Path, content: bytes) -> None:
     """The file, its folder too where there is none; UsageError where it cannot be written."""
-    partial = file.with_name(file.name + ".partial")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(partial, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            partial.replace(file)
-        finally:
-            partial.unlink(missing_ok=True)
+        with becoming(file) as partial, open(partial, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror}.", "Check the folder's permissions, or free some space.") from error

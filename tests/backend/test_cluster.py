@@ -4,7 +4,6 @@ import importlib.util
 import re
 import socket
 import subprocess
-import sys
 import threading
 
 import numpy as np

@@ -10,9 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 import zmq
-from conftest import SECONDS, Backend, environment, follow, make_request, make_signals, submit, until
+from conftest import Backend, follow, make_request, make_signals, submit, until
 
-from diffusion_as_shader.backend.spool import JobFolder
 from diffusion_as_shader.shared import messages, wire
 from diffusion_as_shader.shared.errors import BackendError
 

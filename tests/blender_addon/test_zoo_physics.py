@@ -5,7 +5,6 @@ it ends the process). What they come down to is in the other tests: a mesh whose
 identity, and a surface with a volume's material.
 """
 
-import numpy as np
 import pytest
 
 bpy = pytest.importorskip("bpy", reason="needs Blender")

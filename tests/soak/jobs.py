@@ -21,7 +21,7 @@ from diffusion_as_shader.shared import wire
 from diffusion_as_shader.shared.processes import pid_alive
 
 from .audit import Audit, remember_history
-from .backend import SECONDS, TESTS, Backend, environment, know_backend, last_worker
+from .backend import SECONDS, Backend, environment, know_backend, last_worker
 from .journal import Ledger, Reader
 from .options import Broken, Options
 from .plan import Plan, Strike, Victim, make_plan
