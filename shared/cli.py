@@ -69,6 +69,7 @@ PLACES: dict[str, Place] = {
     "batch": Place(("backend", "blender"), "batch"),
     "dataset": Place(("backend",), "dataset"),
     "dataset blender": Place(("blender",), "dataset"),
+    "dataset video": Place(("backend",), "dataset_video"),
     "dataset clips": Place(("blender",), "dataset_clips"),
     "models": Place(("backend",), "models", "torch"),
     "models without torch": Place(("backend",), "models"),
@@ -148,7 +149,7 @@ def command_key(args: argparse.Namespace) -> str:
     if args.command == "models" and args.action in ("list", "path", "remove") and not _model_is_first():
         return "models without torch"
     if args.command == "dataset":
-        return f"dataset {args.action}" if args.action in ("blender", "clips") else "dataset"
+        return f"dataset {args.action}" if args.action in ("blender", "clips", "video") else "dataset"
     if args.command in ("camera-control", "object-manipulation") and args.target.suffix.lower() == ".blend":
         return f"{args.command} scene"
     if args.command != "generate":

@@ -10,18 +10,21 @@ reference program has none, and is read by its lists.
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from .errors import GenerationError, UsageError
+from .errors import DasError, GenerationError, UsageError
 from .files import write_whole
 
 MANIFEST = "manifest.jsonl"
 PROMPTS = "prompt.txt"
 LISTS = {"prompt": PROMPTS, "video": "videos.txt", "tracking": "trackings.txt"}
 OPTIONAL_LISTS = {"image": "images.txt"}
+FAILURES = "failures.jsonl"
 FILES = ("video", "tracking", "image", "tracks", "camera")
 LAYOUT = "A dataset has prompt.txt, videos.txt and trackings.txt, a line a clip (docs/datasets.md)."
 
@@ -279,6 +282,18 @@ def _move(file: Path, target: Path) -> None:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
+
+
+def note_failure(root: Path, clip: str, error: DasError) -> dict[str, str]:
+    """Add a clip that could not be made to failures.jsonl; the line that was added."""
+    entry = {"clip": clip, "message": error.message, "fix": error.fix, "time": time.strftime("%Y-%m-%dT%H:%M:%S")}
+
+    def write() -> None:
+        with (root / FAILURES).open("a", encoding="utf-8") as log:
+            log.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+    with_errors(write, root)
+    return entry
 
 
 def with_errors(work, root: Path) -> None:

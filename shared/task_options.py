@@ -38,10 +38,10 @@ def add_task_commands(add, blender: argparse.ArgumentParser) -> list[argparse.Ar
 
     transfer = add("motion-transfer", "Give the motion of a video to the look of a picture.")
     _add_target(transfer, "VIDEO", "the video whose motion is wanted")
-    _add_transfer(transfer)
+    add_transfer_options(transfer)
 
     for command in (camera, object, transfer):
-        _add_depth(command)
+        add_depth_options(command)
         add_repaint_options(command)
 
     repaint = add("repaint", "Paint a take's first frame anew along its depth, with candidates to choose from.")
@@ -101,14 +101,16 @@ def _add_object(command: argparse.ArgumentParser) -> None:
     group.add_argument("--distance", dest="object_distance", type=float, metavar="D", help="pixels on screen, or degrees for rot (default: 50)")
 
 
-def _add_transfer(command: argparse.ArgumentParser) -> None:
+def add_transfer_options(command: argparse.ArgumentParser, tracks: tuple[str, str] = ("FILE", "tracks of another program (.npz)")) -> None:
+    """How the points of a video are followed; ``tracks`` is what the command takes, and what is said of it."""
     group = command.add_argument_group("motion")
     group.add_argument("--tracker", choices=get_args(Tracker), help="how points are followed (default: dis, optical flow)")
     group.add_argument("--grid", metavar="NxM", help="how many points (default: 70x70)")
-    group.add_argument("--tracks", type=Path, metavar="FILE", help="tracks of another program (.npz)")
+    group.add_argument("--tracks", type=Path, metavar=tracks[0], help=tracks[1])
 
 
-def _add_depth(command: argparse.ArgumentParser) -> None:
+def add_depth_options(command: argparse.ArgumentParser) -> None:
+    """Where a picture's depth comes from, and its lens."""
     group = command.add_argument_group("depth")
     known = ", ".join(name for name in get_args(DepthSource) if name != "file")
     group.add_argument("--depth", metavar="SOURCE|FILE", help=f"{known}, or a file (.exr, .png of 16 bits, .npz)")

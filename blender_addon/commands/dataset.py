@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
 import shutil
 import time
@@ -12,21 +11,18 @@ from contextlib import closing
 from pathlib import Path
 
 from ...shared import options
-from ...shared.dataset import Dataset, with_errors
+from ...shared.dataset import FAILURES, Dataset, note_failure
 from ...shared.errors import DONE, GenerationError, UsageError
 from ...shared.interrupt import cancelled_by_signal
 from ...shared.only_writer import only_writer
 from ...shared.points import is_grid
 from ...shared.report import Reporter
 from ...shared.request import FirstFrame, GenerationRequest, check
+from ...shared.sidecars import read_sidecar
 from ..dataset import recipe as recipes
 from ..dataset.making import STAGING, staging_folder
 from ..dataset.pool import Failed, Made, make_all
 from ..dataset.recipe import Recipe, clip_name, files_in
-from ..dataset.sidecars import read_sidecar
-
-FAILURES = "failures.jsonl"
-
 
 def run(args: argparse.Namespace, reporter: Reporter) -> int:
     recipe = recipe_of(args)
@@ -55,7 +51,9 @@ def _make(args: argparse.Namespace, dataset: Dataset, wanted: list[int], reporte
                     dataset.append(outcome.record, staging_folder(dataset.root, outcome.number))
                 else:
                     failed.append(outcome)
-                    _log_failure(dataset.root, outcome, reporter)
+                    name, error = clip_name(outcome.number), GenerationError(outcome.message, outcome.fix)
+                    reporter.event("failed", **note_failure(dataset.root, name, error))
+                    reporter.note(f"Clip {name} was not made: {error}".strip())
                 eta = (time.monotonic() - began) / done * (total - done)
                 reporter.progress("clips", done, total, eta)
     finally:
@@ -130,18 +128,6 @@ def _grid(text: str) -> str:
     if not is_grid(text):
         raise UsageError(f"'{text}' is no grid of points.", "Give it as 50x50.")
     return text
-
-
-def _log_failure(root: Path, failure: Failed, reporter: Reporter) -> None:
-    entry = {"clip": clip_name(failure.number), "message": failure.message, "fix": failure.fix, "time": time.strftime("%Y-%m-%dT%H:%M:%S")}
-
-    def write() -> None:
-        with (root / FAILURES).open("a", encoding="utf-8") as log:
-            log.write(json.dumps(entry, ensure_ascii=False) + "\n")
-
-    with_errors(write, root)
-    reporter.event("failed", **entry)
-    reporter.note(f"Clip {entry['clip']} was not made: {failure.message} {failure.fix}".strip())
 
 
 def _tell(dataset: Dataset, made: int, failed: list[Failed], reporter: Reporter) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 from ...shared.dataset import ClipRecord, Source
 from ...shared.errors import Cancelled, GenerationError
 from ...shared.files import sha256_of
+from ...shared.sidecars import read_sidecar
 from ...shared.timeline import video_fps
 from .clip import ClipFiles, make_clip
 from .recipe import Recipe, clip_name
 from .scenes import set_stage
-from .sidecars import read_sidecar
 
 STAGING = "making"
 

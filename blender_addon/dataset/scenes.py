@@ -11,12 +11,12 @@ import msgspec
 from ...shared.errors import SceneError, first_line
 from ...shared.interrupt import interrupt_postponed
 from ...shared.request import GenerationRequest
+from ...shared.sidecars import in_words, said
 from . import looks
 from .cameras import WORDS as CAMERA_WORDS
 from .cameras import vary_camera
 from .characters import bring_character, give_motion, own_range
 from .recipe import Ingredients, Recipe
-from .sidecars import in_words, said
 from .subject import Subject, find_subject
 
 BACKGROUND_WORDS = {"colour": "a blank room", "sky": "an empty place under the sky", "own": "its own surroundings"}

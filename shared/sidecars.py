@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from ...shared.errors import UsageError
+from .errors import UsageError
 
 
 class Sidecar(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
