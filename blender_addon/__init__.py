@@ -4,9 +4,13 @@ from __future__ import annotations
 
 
 def _parts() -> tuple:
-    from . import backend_work, command_line, history_properties, operators, panels, preferences, properties, queue_view, render_memory, runner
+    from . import backend_work, command_line, history_properties, live_preview
+    from . import operators, panels, preferences, properties, queue_view, render_memory, runner
 
-    return properties, history_properties, preferences, queue_view, runner, backend_work, render_memory, operators, panels, command_line
+    return (
+        properties, history_properties, preferences, queue_view, runner, live_preview, backend_work, render_memory,
+        operators, panels, command_line,
+    )  # fmt: skip
 
 
 def register() -> None:

@@ -31,9 +31,9 @@ def redraw(*kinds: str) -> None:
 
 
 def redraw_sidebars() -> None:
-    """Let the viewports' sidebars and the Sequencers show what has changed; the viewport itself has not."""
-    redraw("SEQUENCE_EDITOR")
-    for area in areas_of("VIEW_3D"):
-        for region in area.regions:
-            if region.type == "UI":
-                region.tag_redraw()
+    """Let the sidebars of viewports and Sequencers show what has changed; what they stand beside has not."""
+    for kind in ("VIEW_3D", "SEQUENCE_EDITOR"):
+        for area in areas_of(kind):
+            for region in area.regions:
+                if region.type == "UI":
+                    region.tag_redraw()

@@ -1,6 +1,8 @@
 """The video while it is denoised: the whole clip at low resolution, as a strip and as an image that plays it.
 
-On the main thread only. The pictures lie in the take's folder ``preview``, which is gone once the frames have come.
+On the main thread only. The pictures lie in the take's folder ``preview``, which is gone once the frames have come. The image
+is a sequence of them, and each Image Editor is told which one to show: to write an image's pixels, or to give it another file,
+lets Blender draw every viewport anew, and ask at the next save whether a changed image is to be saved.
 """
 
 from __future__ import annotations
@@ -12,15 +14,17 @@ from pathlib import Path
 import bpy
 import msgspec
 import numpy as np
+from bpy.app.handlers import persistent
 
 from ..shared import png
 from ..shared.request import GenerationRequest
-from .areas import areas_of, redraw, redraw_sidebars, show_in
+from .areas import areas_of, redraw_sidebars, show_in
 from .resize import enlarge
-from .sequencer import GrowingStrip, end_reading_ahead, find_strip
+from .sequencer import GrowingStrip, blender_path, end_reading_ahead, find_strip
 from .stepwise import find_scene
 
 PICTURES_A_SECOND = 8.0
+NAME_ENDS = " live preview"
 
 
 class LivePreview:
@@ -33,11 +37,10 @@ class LivePreview:
         self.pictures: np.ndarray | None = None
         self.number = 0  # the picture that plays now
         self._folder = take_folder / "preview"
-        self._name = f"{take_folder.name} live preview"
+        self._name = f"{take_folder.name}{NAME_ENDS}"
         self._request = request
         self._scene = strip_scene.session_uid if strip_scene else None
         self._next = 0.0
-        self._rgba = np.empty(0, np.float32)
 
     @property
     def size(self) -> str:
@@ -47,33 +50,49 @@ class LivePreview:
 
     @property
     def image(self) -> bpy.types.Image | None:
-        """The image that plays; an undo or the user may have removed it."""
+        """The image that plays, None before an Image Editor shows it; an undo or the user may have removed it."""
         return bpy.data.images.get(self._name)
 
     def show(self, pictures: np.ndarray) -> None:
         """These are the latest pictures."""
+        first = self.pictures is None
         self.pictures, self.number = pictures, min(self.number, len(pictures) - 1)
-        shape = (*pictures.shape[:3], 4)
-        self._rgba = np.ones(shape, np.float32)
-        self._rgba[..., :3] = pictures[:, ::-1].astype(np.float32) / 255  # Blender's rows run up
         self._write()
         if self._scene is not None:
             self._show_strip()
+        if image := self.image:
+            image.reload()
+        for area in areas_of("IMAGE_EDITOR") if first else ():
+            if area.spaces.active.image is None:
+                self.show_in(area)
         self.play()
 
+    def show_in(self, area: bpy.types.Area) -> None:
+        """Let an Image Editor play it."""
+        image = self.image or bpy.data.images.load(str(self._folder / "0001.png"))
+        image.name, image.source = self._name, "SEQUENCE"
+        image.filepath = blender_path(self._folder) + "0001.png"
+        show_in(area, image)
+        area.spaces.active.image_user.use_auto_refresh = True
+        self._turn(area)
+
     def play(self) -> None:
-        """Show the next picture in the image where its time has come."""
+        """Show the next picture where its time has come."""
         now = time.monotonic()
         if self.pictures is None or now < self._next:
             return
         self._next, self.number = now + 1 / PICTURES_A_SECOND, (self.number + 1) % len(self.pictures)
-        image, (height, width) = self.image or self._new_image(), self.pictures.shape[1:3]
-        if tuple(image.size) != (width, height):
-            image.scale(width, height)
-        image.pixels.foreach_set(self._rgba[self.number].ravel())
-        image.update()
-        redraw("IMAGE_EDITOR")
+        for area in areas_of("IMAGE_EDITOR"):
+            if self.image and area.spaces.active.image == self.image:
+                self._turn(area)
         redraw_sidebars()
+
+    def _turn(self, area: bpy.types.Area) -> None:
+        """Let an Image Editor show the picture that plays now, whatever the scene's frame is."""
+        user, length = area.spaces.active.image_user, len(self.pictures)
+        user.frame_start, user.frame_duration, user.use_cyclic = 1, length, True
+        user.frame_offset = self.number - (bpy.context.scene.frame_current - 1) % length
+        area.tag_redraw()
 
     def frame(self, index: int) -> np.ndarray:
         """u8 [H,W,3] of the request's size: the picture nearest to result ``index``, made larger."""
@@ -112,10 +131,28 @@ class LivePreview:
         if result and result.channel == channel + 1:
             result.channel = channel
 
-    def _new_image(self) -> bpy.types.Image:
-        height, width = self.pictures.shape[1:3]
-        image = bpy.data.images.new(self._name, width, height)
-        for area in areas_of("IMAGE_EDITOR"):
-            if area.spaces.active.image is None:
-                show_in(area, image)
-        return image
+
+@persistent
+def remove_what_is_over(*_) -> None:
+    """Undo and an older file bring strips and images of previews back, whose pictures are gone."""
+    for scene in bpy.data.scenes:
+        strips = scene.sequence_editor.strips if scene.sequence_editor else ()
+        for strip in [one for one in strips if one.type == "IMAGE" and _is_over(one.name, one.directory)]:
+            end_reading_ahead(strip)
+            scene.sequence_editor.strips.remove(strip)
+    for image in [one for one in bpy.data.images if _is_over(one.name, one.filepath)]:
+        bpy.data.images.remove(image)
+
+
+def _is_over(name: str, path: str) -> bool:
+    return NAME_ENDS in name and not Path(bpy.path.abspath(path)).exists()
+
+
+def register() -> None:
+    for handlers in (bpy.app.handlers.load_post, bpy.app.handlers.undo_post, bpy.app.handlers.redo_post):
+        handlers.append(remove_what_is_over)
+
+
+def unregister() -> None:
+    for handlers in (bpy.app.handlers.load_post, bpy.app.handlers.undo_post, bpy.app.handlers.redo_post):
+        handlers.remove(remove_what_is_over)

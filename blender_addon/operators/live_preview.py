@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from ..areas import areas_of, show_in
+from ..areas import areas_of
 from ..live_preview import LivePreview
 from ..runner import runner
 from ..take_jobs import TakeJob
@@ -43,7 +43,7 @@ class DAS_OT_show_live_preview(_OnThePreview, bpy.types.Operator):
         if area is None:
             self.report({"WARNING"}, "No Image Editor is open. Change an area into one first.")
             return {"CANCELLED"}
-        show_in(area, shown_preview().image)
+        shown_preview().show_in(area)
         return {"FINISHED"}
 
 

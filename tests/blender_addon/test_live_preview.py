@@ -32,23 +32,30 @@ def step(job):
     return lambda: job.step()
 
 
-def shown(image) -> int:
-    """The grey that an image shows."""
-    pixels = np.empty(len(image.pixels), np.float32)
-    image.pixels.foreach_get(pixels)
-    assert np.ptp(pixels.reshape(-1, 4)[:, :3]) == 0 and (pixels.reshape(-1, 4)[:, 3] == 1).all()
-    return round(float(pixels[0]) * 255)
+@pytest.fixture
+def editor():
+    """An Image Editor that shows nothing."""
+    area = bpy.context.window_manager.windows[0].screen.areas[0]
+    area.ui_type = "IMAGE_EDITOR"
+    area.spaces.active.image = None
+    return area
 
 
-def test_strip_and_image_show_each_preview_and_are_gone_at_the_end(scene, tmp_path, pattern_backend, until):
+def shown(editor) -> tuple[str, int]:
+    """The image of an Image Editor, and the number from 0 of the picture that it shows at the scene's frame."""
+    space, frame = editor.spaces.active, bpy.context.scene.frame_current
+    user = space.image_user
+    return space.image.name, (frame - user.frame_start) % user.frame_duration + user.frame_offset
+
+
+def test_strip_and_image_show_each_preview_and_are_gone_at_the_end(scene, tmp_path, editor, pattern_backend, until):
     job = pattern_job(scene, tmp_path / "take", "previews=4 pause=0.3 sleep=0.02")
     folder = tmp_path / "take" / "preview"
     strip = until(lambda: (folder / "0003.png").exists() and sequencer.find_strip(scene, folder), step(job))
     assert [element.filename for element in strip.elements] == [f"000{n}.png" for n in (1, 1, 1, 2, 2, 2, 2, 2, 2, 3, 3, 3)]
     seen = set()
-    until(lambda: seen.add(shown(job.preview.image)) or len(seen) > 3, step(job))  # it moves, and later ones are shown
-    seen -= {0}  # the engine's first preview is one black picture, of another size
-    assert seen <= {grey + number for grey in (40, 80, 120) for number in range(4)}
+    until(lambda: seen.add(shown(editor)) or len(seen) == 3, step(job))
+    assert seen == {("take live preview", number) for number in range(3)}
     frames = tmp_path / "take" / "frames"
     above = until(lambda: sequencer.find_strip(scene, frames), step(job))
     assert above.channel == sequencer.find_strip(scene, folder).channel + 1
@@ -71,26 +78,48 @@ def test_keep_this_stops_there(scene, tmp_path, pattern_backend, until):
     assert len(strip.elements) == 12 and not (take.folder / "preview").exists()
 
 
-def test_an_image_editor_that_shows_nothing_shows_the_preview(scene, tmp_path):
-    area = bpy.context.window_manager.windows[0].screen.areas[0]
-    area.ui_type = "IMAGE_EDITOR"
+def test_an_image_editor_that_shows_nothing_shows_the_preview(scene, tmp_path, editor, monkeypatch):
+    monkeypatch.setattr(live_preview, "PICTURES_A_SECOND", 1e9)
+    preview = LivePreview(tmp_path, REQUEST, None)
+    for scene.frame_current in (0, 5, 7, -4):
+        preview.show(PICTURES)
+        assert shown(editor) == (preview.image.name, preview.number)
+    assert not preview.image.is_dirty, "Blender asks at each save whether a changed image is to be saved"
+    preview.end()
+    assert editor.spaces.active.image is None and not (tmp_path / "preview").exists()
+
+
+def test_one_that_shows_a_picture_keeps_it_until_it_is_asked(scene, tmp_path, editor):
+    editor.spaces.active.image = other = bpy.data.images.new("painted", 8, 8)
     preview = LivePreview(tmp_path, REQUEST, None)
     preview.show(PICTURES)
-    assert area.spaces.active.image == preview.image and shown(preview.image) == 80
+    assert preview.image is None and editor.spaces.active.image == other
+    preview.show_in(editor)
+    assert shown(editor) == (preview.image.name, preview.number)
     preview.end()
-    assert area.spaces.active.image is None and not (tmp_path / "preview").exists()
 
 
-def test_undo_and_removal_in_between_harm_nothing(scene, tmp_path, monkeypatch):
+def test_undo_and_removal_in_between_harm_nothing(scene, tmp_path, editor, monkeypatch):
     monkeypatch.setattr(live_preview, "PICTURES_A_SECOND", 1e9)
     preview = LivePreview(tmp_path, REQUEST, scene)
     preview.show(PICTURES)
     bpy.data.images.remove(preview.image)
     scene.sequence_editor.strips.remove(sequencer.find_strip(scene, tmp_path / "preview"))
     preview.play()
-    assert preview.image
+    preview.show(PICTURES)
     preview.end()
     assert preview.image is None
+
+
+def test_undo_brings_no_preview_back_that_is_over(scene, tmp_path, editor, addon):
+    preview = LivePreview(tmp_path, REQUEST, scene)
+    preview.show(PICTURES)
+    bpy.ops.ed.undo_push()
+    preview.end()
+    bpy.ops.ed.undo_push()
+    bpy.ops.ed.undo()
+    (scene,) = bpy.data.scenes
+    assert not any(live_preview.NAME_ENDS in one.name for one in [*scene.sequence_editor.strips, *bpy.data.images])
 
 
 def test_pictures_are_made_larger_between_their_pixels_centres():

@@ -17,7 +17,7 @@ from window import Failed, Window
 PAINTING = ("pattern",)  # the phase of painter.py's frames
 ENDLESS = painted("sleep=20")  # each of 17 frames: none of these ends by itself before it is found
 SOON = painted("sleep=0.2")
-PREVIEWING = painted("previews=200 pause=1")
+PREVIEWING = painted("previews=200 pause=3")
 
 
 def cancel(window: Window) -> None:

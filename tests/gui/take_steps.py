@@ -9,11 +9,12 @@ from moves import (
     KEPT, PROJECT, PROMPT, RUNNER, SCENE, WORK,
     begin_generating, choose_file, painted, see_strips, set_settings, strips_of, takes, until, write_into, write_prompt,
 )  # fmt: skip
-from window import STEP, Failed, Window
+from window import Failed, Window
 
 LONGEST_COMPUTATION = 200  # milliseconds
 LONGEST_STANDSTILL = 1000  # disks and other programs have a part in it
 LONG_CALLBACK = 20
+HALF_A_ROW = 10  # pixels
 UPKEEP = "addon('blender_addon.upkeep').upkeep"
 IN_PREFERENCES = {"area": "PREFERENCES", "region": "WINDOW"}
 HISTORY = "bpy.context.window_manager.das_history"
@@ -22,7 +23,7 @@ HISTORY = "bpy.context.window_manager.das_history"
 def re_apply_from_the_history(window: Window) -> None:
     """Another prompt, and then that of a take again, which is found by a word of its own."""
     write_prompt(window, "something else")
-    window.open_panel("DAS_PT_history")
+    window.region("VIEW_3D", "UI").open_panel("DAS_PT_history")
     search(window, "painted tin")
     window.press("das_history.index")
     window.press("das.apply_take")
@@ -73,7 +74,7 @@ def delete_a_take(window: Window) -> None:
 
 
 def export_the_camera(window: Window) -> None:
-    window.open_panel("DAS_PT_camera")
+    window.region("VIEW_3D", "UI").open_panel("DAS_PT_camera")
     window.press("das.export_camera_path")
     file = PROJECT / "the camera.json"
     choose_file(window, file)
@@ -101,11 +102,12 @@ def see_preferences(window: Window) -> None:
 
 def open_models(window: Window) -> None:
     """By a click on the header below the buttons of the backend, which itself is none."""
-    left, _, width, _ = window.ask("rectangle('PREFERENCES')")
+    left, _, width, _ = window.ask("rectangle('PREFERENCES', 'WINDOW')")
     _, y = window.find("das.stop_backend", **IN_PREFERENCES)
+    preferences, x = window.region(**IN_PREFERENCES), width // 2
     for below in range(2, 12):
-        window.click(left + width // 2, y + below * STEP)
-        if window.there_is("models_folder", **IN_PREFERENCES):
+        window.click(left + x, y + below * HALF_A_ROW)
+        if preferences.search_down("models_folder", x, preferences.depth_of(y + below * HALF_A_ROW)):
             return
     raise Failed("the box Models does not open")
 

@@ -1,7 +1,6 @@
 """A Blender in a window of its own X server, used as a user does: by pointer, keys and eyes.
 
-There is no API for the place of a button, and tables of pixels break with every theme. So the pointer is moved down a
-region, and Blender is asked at each place what the button under it does. A click is thus always one on the button meant.
+A click is always one on the button meant: see regions.py.
 """
 
 from __future__ import annotations
@@ -15,28 +14,24 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from failed import Failed
 from pointer import Pointer
+from regions import Region
 
 HERE = Path(__file__).parent
 SIZE = (1600, 1000)
-STEP = 12  # pixels: less than a button is high
-COLUMNS = (0.7, 0.3, 0.5, 0.85, 0.15, 0.1, 0.05)  # of a region's width, the likeliest first
-AT_THE_END = (0.85, 0.88, 0.82, 0.91)  # where a row has a small button
 SECONDS_TO_START = 90
 SECONDS_TO_SLIDE = 0.7
 SECONDS_TO_QUIT = 30
 SECONDS_TO_ANSWER = 90
 SECONDS_TO_SETTLE = 20
 ROUNDS = 4
+ROUNDS_OF_A_MOVE = 3  # one in which it may come too late, one to hear of it, one to look
 SECONDS_OF_A_CLICK = 0.15
 SECONDS_TO_SERVE = 20
 TRIES = 3
 FIRST_OF_F_KEYS = 66  # by their codes: with the name F3 xdotool presses Alt too
 PROMPT, PROMPT_ANSWERS = 0.1, 3
-
-
-class Failed(AssertionError):
-    """What should have been seen was not."""
 
 
 class Window:
@@ -45,7 +40,8 @@ class Window:
     def __init__(self, work: Path, kept: Path):
         self._work, self.kept = work, kept
         self._pictures = 0
-        self._seen: dict[tuple[str, str], dict[tuple[int, int], str]] = {}
+        self.pointed: Region | None = None  # where the pointer is, as far as that is known
+        self._regions: dict[tuple[str, str], Region] = {}
         self._processes: list[subprocess.Popen] = []
         self._environment = {
             **os.environ, "HOME": str(work / "user"), "DAS_HOME": str(work / "home"), "LIBGL_ALWAYS_SOFTWARE": "1", "DISPLAY": "",
@@ -61,7 +57,7 @@ class Window:
         address = str(self._work / "witness")
         width, height = map(str, SIZE)
         witness = Path(__file__).with_name("witness.py")
-        self._run("blender", "--window-geometry", "0", "0", width, height, "--python", witness, "--", address)
+        self._run("blender", "--window-geometry", "0", "0", width, height, "--python", witness, "--", address, height)
         self._connect(address)
         self.wait_until_prompt(SECONDS_TO_SETTLE)
 
@@ -111,9 +107,9 @@ class Window:
 
     # questions
 
-    def ask(self, question: str):
-        """The value of a Python expression in Blender; statements have None."""
-        self._socket.sendall(json.dumps(question).encode() + b"\n")
+    def ask(self, question: str, rounds: int = 1):
+        """The value of a Python expression in Blender, after it has gone round its loop so often; statements have None."""
+        self._socket.sendall(json.dumps([rounds, question]).encode() + b"\n")
         answer = json.loads(self._answers.readline() or '{"error": "Blender is gone; see blender.log"}')
         if "error" in answer:
             raise Failed(f"{question}\n{answer['error']}")
@@ -135,8 +131,7 @@ class Window:
 
     def settle(self) -> None:
         """Let Blender go round its loop as often as it needs to hear what was pressed and to draw what has come of it."""
-        for _ in range(ROUNDS):
-            self.ask("None")
+        self.ask("None", ROUNDS)
 
     def wait_until_prompt(self, seconds: float) -> None:
         """Wait until Blender answers promptly: it has drawn what it had to. Not for long: on a busy machine it never does."""
@@ -160,12 +155,22 @@ class Window:
         subprocess.run(["xdotool", *map(str, words)], env=self._environment, check=True, timeout=60)
 
     def move(self, x: int, y: int) -> None:
-        """Twice, as a hand does: Blender lights up a button at the second event in a region. It has heard of both when it has
-        answered twice."""
+        """Twice, as a hand does: Blender lights up a button at the second event in a region."""
+        self.pointed = None
         for place in ((x + 1, y), (x, y)):
-            self._pointer.move(*place)
-            self.ask("None")
-        self.ask("None")
+            self.point(*place)
+
+    def point(self, x: int, y: int, question: str = "None"):
+        """Move the pointer once, and ask what has come of it."""
+        self._pointer.move(x, y)
+        return self.ask(question, ROUNDS_OF_A_MOVE)
+
+    def roll(self, notches: int) -> None:
+        """The wheel, down or up."""
+        for _ in range(abs(notches)):
+            self._pointer.press("down" if notches > 0 else "up")
+            self._pointer.release("down" if notches > 0 else "up")
+            self.ask("None", ROUNDS_OF_A_MOVE)
 
     def click(self, x: int, y: int) -> None:
         """As long as a hand presses: a shorter click can fall between two drawings of a button."""
@@ -189,10 +194,7 @@ class Window:
         """The wheel over a menu with Ctrl held: each notch chooses the next entry, or the one before."""
         self.move(*self.find(button, area, region))
         self._xdotool("keydown", "ctrl")
-        for _ in range(abs(notches)):
-            self._pointer.press("down" if notches > 0 else "up")
-            self._pointer.release("down" if notches > 0 else "up")
-            self.settle()
+        self.roll(notches)
         self._xdotool("keyup", "ctrl")
         self.settle()
 
@@ -209,9 +211,16 @@ class Window:
 
     # regions and buttons
 
+    def region(self, area: str, region: str) -> Region:
+        """Of the largest area of a kind."""
+        return self._regions.setdefault((area, region), Region(self, area, region))
+
     def middle(self, area: str, region: str = "WINDOW") -> tuple[int, int]:
         left, top, width, height = self.ask(f"rectangle({area!r}, {region!r})")
         return left + width // 2, top + height // 2
+
+    def find(self, button: str, area: str = "VIEW_3D", region: str = "UI") -> tuple[int, int]:
+        return self.region(area, region).find(button)
 
     def press(self, button: str, area: str = "VIEW_3D", region: str = "UI") -> None:
         """Click on the button whose call or path, as Blender names it, has ``button`` in it. Where it is one of our operators,
@@ -220,7 +229,7 @@ class Window:
 
     def press_below(self, button: str, upper: str, operator: str, area: str = "VIEW_3D", region: str = "UI") -> None:
         """A small button at the end of one of the rows below another button, while a job runs: rows come, go and slide."""
-        self._serve(button, operator, lambda: self._find_below(button, upper, area, region), area, region)
+        self._serve(button, operator, lambda: self.region(area, region).find_below(button, upper), area, region)
 
     def _serve(self, button: str, operator: str, find: Callable[[], tuple[int, int]], area: str, region: str) -> None:
         """Click until the operator is called: what has slid away from under the pointer is looked for again."""
@@ -233,94 +242,3 @@ class Window:
             if self.comes(f"executed({operator!r}) > {before}", SECONDS_TO_SERVE):
                 return
         raise Failed(f"{button} was pressed {TRIES} times in vain")
-
-    def find(self, button: str, area: str = "VIEW_3D", region: str = "UI") -> tuple[int, int]:
-        """Where the button is: where one was seen before, else wherever it is; a long region is scrolled to it."""
-        for place, text in list(self._seen.get((area, region), {}).items()):
-            if button in text and button in self._look(place, area, region):
-                return place
-        self._to_the_top(area, region)
-        while True:
-            for column in COLUMNS:
-                if found := self._search(button, area, region, column):
-                    return found
-            if not self._scroll(area, region, down=True):
-                raise Failed(f"there is no button {button} in {area} {region}")
-
-    def there_is(self, button: str, area: str, region: str) -> bool:
-        """Whether the button can be seen, without scrolling."""
-        self.settle()
-        return any(self._search(button, area, region, column) for column in COLUMNS[:2])
-
-    def _find_below(self, button: str, upper: str, area: str, region: str) -> tuple[int, int]:
-        for column in AT_THE_END * 2:
-            _, top = self.find(upper, area, region)
-            found = self._search(button, area, region, column, top)
-            if found and button in self._look(found, area, region):
-                return found
-        raise Failed(f"there is no button {button} below {upper} in {area} {region}")
-
-    def open_panel(self, panel: str, area: str = "VIEW_3D", region: str = "UI") -> None:
-        """Click on the header of a closed panel of the extension that is one of the last in its region.
-
-        Headers are no buttons; but an open panel is drawn, and the clock sees that.
-        """
-        if self._is_open(panel, area, region):
-            return
-        while self._scroll(area, region, down=True):
-            pass
-        left, top, width, height = self.ask(f"rectangle({area!r}, {region!r})")
-        x, heights = left + round(width * 0.3), range(top + height - STEP, top, -STEP)
-        lowest = next((y for y in heights if self._look((x, y), area, region)), top)
-        for y in range(lowest + STEP, top + height, STEP):
-            self.click(x, y)
-            if self._is_open(panel, area, region):
-                return
-            self.click(x, y)  # another panel's header, or nothing's
-        raise Failed(f"there is no header of {panel} in {area} {region}")
-
-    def _is_open(self, panel: str, area: str, region: str) -> bool:
-        before = self.ask(f"draws({panel!r})")
-        self.ask(f"place({area!r}, {region!r})[2].tag_redraw()")
-        self.settle()
-        return self.ask(f"draws({panel!r})") > before
-
-    def _search(self, button: str, area: str, region: str, column: float, start: int = 0) -> tuple[int, int] | None:
-        """Down one column, or from a height on. The place found is a step inside the button where that is as high as most are."""
-        left, top, width, height = self.ask(f"rectangle({area!r}, {region!r})")
-        x = left + round(width * column)
-        self.move(x, max(start, top))
-        for y in range(max(start, top + STEP // 2), top + height - STEP, STEP):
-            if button in self._glance((x, y), area, region):
-                inside = (x, y + STEP // 2)
-                return inside if button in self._look(inside, area, region) else (x, y)
-        return None
-
-    def _look(self, place: tuple[int, int], area: str, region: str) -> str:
-        """What the button at a place does."""
-        self.move(*place)
-        return self._glance(place, area, region)
-
-    def _glance(self, place: tuple[int, int], area: str, region: str) -> str:
-        """The same, of a pointer that is in the region already."""
-        self._pointer.move(*place)
-        self.ask("None")
-        text = self.ask(f"under_pointer({area!r}, {region!r})")
-        self._seen.setdefault((area, region), {})[place] = text
-        return text
-
-    def _to_the_top(self, area: str, region: str) -> None:
-        while self._scroll(area, region, down=False):
-            pass
-
-    def _scroll(self, area: str, region: str, down: bool) -> bool:
-        """By the wheel, beside the panels, for over a list it is the list's; False where there is nothing more."""
-        before = self.ask(f"scroll({area!r}, {region!r})")
-        left, top, _, height = self.ask(f"rectangle({area!r}, {region!r})")
-        self.move(left + 3, top + height // 2)
-        for _ in range(5):
-            self._pointer.press("down" if down else "up")
-            self._pointer.release("down" if down else "up")
-            self.ask("None")
-        self.settle()
-        return self.ask(f"scroll({area!r}, {region!r})") != before

@@ -1,7 +1,8 @@
 """Runs in the window's Blender (--python): answers the session's questions, and clocks the extension's callbacks.
 
-A question is one line of JSON on a socket, a Python expression, or statements; its answer is one line too. The session
-acts by pointer and keys alone: it asks where regions are, which button the pointer is on, and what has come of it.
+A question is one line of JSON on a socket: how often Blender shall go round its loop before it answers, and a Python
+expression, or statements. The answer is one line too. The session acts by pointer and keys alone: it asks where regions are,
+which button the pointer is on, and what has come of it.
 """
 
 import json
@@ -15,8 +16,7 @@ import bpy
 sys.path.insert(0, str(Path(__file__).parent))
 from clock import Clock  # noqa: E402
 
-SECONDS_BETWEEN_LOOKS = 0.01
-SCREEN_HEIGHT = 1000
+SECONDS_BETWEEN_LOOKS = 0.002
 MODULE = "bl_ext.user_default.diffusion_as_shader"
 
 
@@ -30,12 +30,15 @@ class Witness:
         self._server.setblocking(False)
         self._peer: socket.socket | None = None
         self._unread = b""
+        self._asked: tuple[int, str] | None = None
 
     def look(self) -> float:
         if self._peer is None:
             self._accept()
-        else:
+        elif self._asked is None:
             self._read()
+        if self._asked:
+            self._go_on(*self._asked)
         return SECONDS_BETWEEN_LOOKS
 
     def _accept(self) -> None:
@@ -50,11 +53,18 @@ class Witness:
             self._unread += self._peer.recv(1 << 16)
         except BlockingIOError:
             return
-        while b"\n" in self._unread:
+        if b"\n" in self._unread:
             line, self._unread = self._unread.split(b"\n", 1)
-            self._peer.setblocking(True)
-            self._peer.sendall(json.dumps(answer(json.loads(line)), default=str).encode() + b"\n")
-            self._peer.setblocking(False)
+            self._asked = tuple(json.loads(line))
+
+    def _go_on(self, rounds: int, question: str) -> None:
+        if rounds > 1:
+            self._asked = rounds - 1, question
+            return
+        self._asked = None
+        self._peer.setblocking(True)
+        self._peer.sendall(json.dumps(answer(question), default=str).encode() + b"\n")
+        self._peer.setblocking(False)
 
 
 def answer(question: str) -> dict:
@@ -88,7 +98,7 @@ def place(area_type: str, region_type: str = "WINDOW") -> tuple:
 def rectangle(area_type: str, region_type: str = "WINDOW") -> list[int]:
     """Left, top, width and height on the screen, counted from its upper left corner."""
     above, _, region = place(area_type, region_type)
-    return [above.x + region.x, SCREEN_HEIGHT - above.y - region.y - region.height, region.width, region.height]
+    return [above.x + region.x, screen_height - above.y - region.y - region.height, region.width, region.height]
 
 
 def under_pointer(area_type: str, region_type: str) -> str:
@@ -130,9 +140,10 @@ def executed(operator: str) -> int:
     return clock.executed[operator] + clock.executed[f"{module.upper()}_OT_{name}"]
 
 
-def scroll(area_type: str, region_type: str) -> float:
-    """How far a region has been scrolled."""
-    return place(area_type, region_type)[2].view2d.region_to_view(0, 0)[1]
+def view(area_type: str, region_type: str) -> list[int]:
+    """The same rectangle, and how far down in the region's content its upper edge is."""
+    region = place(area_type, region_type)[2]
+    return [*rectangle(area_type, region_type), -round(region.view2d.region_to_view(0, region.height)[1])]
 
 
 def addon(name: str):
@@ -142,4 +153,5 @@ def addon(name: str):
 
 clock = Clock("/user_default/diffusion_as_shader/")
 clock.start()
-bpy.app.timers.register(Witness(sys.argv[sys.argv.index("--") + 1]).look, persistent=True)
+address, screen_height = sys.argv[-2], int(sys.argv[-1])
+bpy.app.timers.register(Witness(address).look, persistent=True)
