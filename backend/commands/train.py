@@ -47,13 +47,14 @@ def _tell(result: Result, config: TrainConfig, reporter: Reporter) -> None:
     lines = [f"{result.run}: {result.step} steps, loss {result.loss:.4f}, {result.rate:.2f} clips a second."]
     if errors:
         lines.append(f"On clips held out: error {errors.matched:.4f}, control ratio {errors.control_ratio:.2f}.")
+    if seen := result.training_errors:
+        lines.append(f"On clips of the training: error {seen.matched:.4f}, control ratio {seen.control_ratio:.2f}.")
     lines.append(f"das export {result.run} -o FOLDER makes weights of it that das generate --weights takes.")
-    fields = errors._asdict() | {"control_ratio": errors.control_ratio} if errors else {}
-    reporter.result("\n".join(lines), run=str(result.run), step=result.step, loss=result.loss, clips_a_second=result.rate, **fields)
+    reporter.result("\n".join(lines), run=str(result.run), step=result.step, loss=result.loss, clips_a_second=result.rate, **result.told())
 
 
 def _tell_plans(session: Session, reporter: Reporter) -> int:
-    plans = session.plans()
+    plans = session.plans
     width = max(len(name) for name, _ in plans)
     lines = [f"{'GB on each card':<{width}} {'total':>8} {'frozen':>8} {'trained':>8} {'gradients':>9} {'optimizer':>9} {'activations':>11} {'VAE':>6}"]
     for name, one in plans:

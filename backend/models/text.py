@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from ...shared.errors import UsageError
 from .placement import give_back_memory
+from .weights import is_whole
 
 KEPT = 500  # embeddings on the disk, of 2 MB each
 # What the published results were made with where nothing else was said not to show.
@@ -70,6 +71,10 @@ class EmbeddingCache:
             log.warning("the embedding %s is made again: %s", file, error)
             return None
 
+    def has(self, text: str, length: int) -> bool:
+        """Whether it is there, whole; it is not read."""
+        return is_whole(self._file(text, length))
+
     def keep(self, text: str, length: int, embedding: torch.Tensor) -> None:
         """Write it; the oldest ones make room."""
         file = self._file(text, length)
@@ -94,12 +99,18 @@ def embeddings(
 ) -> list[torch.Tensor]:
     """Each text's embedding [1,L,D] on the CPU. The encoder is loaded where one is not on the disk, and freed after."""
     found = {text: cache.find(text, length) for text in texts}
-    missing = [text for text, embedding in found.items() if embedding is None]
-    if missing:
-        encoder = load_encoder()
-        for text in missing:
-            found[text] = embed(encoder, tokens(tokenizer, text, length)).cpu()
-            cache.keep(text, length, found[text])
-        del encoder
-        give_back_memory()
+    for text, embedding in encoded([text for text, known in found.items() if known is None], length, tokenizer, load_encoder):
+        found[text] = embedding
+        cache.keep(text, length, embedding)
     return [found[text] for text in texts]
+
+
+def encoded(texts: list[str], length: int, tokenizer, load_encoder: Callable[[], torch.nn.Module]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Each text with its embedding [1,L,D] on the CPU. The encoder is loaded where there is one to encode, and freed after."""
+    if not texts:
+        return
+    encoder = load_encoder()
+    for text in texts:
+        yield text, embed(encoder, tokens(tokenizer, text, length)).cpu()
+    del encoder
+    give_back_memory()

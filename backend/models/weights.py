@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +31,7 @@ LFS_POINTER = b"version https://git-lfs"
 LONGEST_HEADER = 100 << 20  # bytes: what the safetensors format allows
 CHUNK = 8 << 20
 SHOWN = 3
+SECONDS_BETWEEN_WRITES = 10.0
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
@@ -207,6 +209,15 @@ def read_header(file: Path, place: Place) -> dict[str, dict]:
     return entries
 
 
+def is_whole(file: Path) -> bool:
+    """Whether a file of safetensors is there, as long as its header says; no more than the header is read."""
+    try:
+        read_header(file, Place(file.parent, ""))
+    except (OSError, WeightsError):
+        return False
+    return True
+
+
 def compare(what: str, expected: dict[str, tuple], found: dict[str, tuple], optional: set[str], fix: str) -> None:
     """KeysError where names or shapes differ; ``optional`` ones may be left out."""
     missing = sorted(expected.keys() - found.keys() - optional)
@@ -255,6 +266,29 @@ class HashCache:
         value = sha256(file)
         self.remember(file, value)
         return value
+
+    def hash_all(self, files: Iterable[Path], progress: Callable[[int], None] = lambda done: None) -> dict[Path, str]:
+        """The same of many files; the list of hashes is read once, and written every SECONDS_BETWEEN_WRITES and at the end.
+
+        ``progress`` is told how many are done; what it raises ends it, and no hash is lost.
+        """
+        known, found, new, wrote = self._read(), {}, {}, time.monotonic()
+        try:
+            for done, file in enumerate(files, start=1):
+                status = file.stat()
+                key, stamp = str(file.resolve()), [status.st_size, status.st_mtime_ns]
+                entry = known.get(key)
+                if not entry or entry[:2] != stamp:
+                    entry = new[key] = known[key] = [*stamp, sha256(file)]
+                found[file] = entry[2]
+                if new and time.monotonic() - wrote > SECONDS_BETWEEN_WRITES:
+                    self._write(self._read() | new)
+                    new, wrote = {}, time.monotonic()
+                progress(done)
+        finally:
+            if new:
+                self._write(self._read() | new)
+        return found
 
     def remember(self, file: Path, value: str) -> None:
         """Note what a file's hash is, where it was read just now."""

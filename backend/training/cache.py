@@ -19,10 +19,10 @@ from ...shared.errors import Cancelled, GenerationError, UsageError
 from ...shared.files import becoming
 from ..models import text
 from ..models.checkpoint import Checkpoint
-from ..models.weights import HashCache
+from ..models.weights import HashCache, is_whole
 from .data import Latents, Source, encode, read_pictures
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[str, int, int], None]
 
 
 class LatentCache:
@@ -32,10 +32,14 @@ class LatentCache:
         self.folder = folder
         self._of = [vae, str(dtype), tiled]
         self._hashes = HashCache(folder / "hashes.json")
+        self._known: dict[Path, str] = {}
 
     def file(self, source: Source) -> Path:
         """Where a clip's latents are, or will be."""
-        key = [self._hashes.hash(source.clip.video), self._hashes.hash(source.clip.tracking), list(source.size), *self._of]
+        videos = (source.clip.video, source.clip.tracking)
+        if not all(video in self._known for video in videos):
+            self._known |= self._hashes.hash_all(videos)
+        key = [*(self._known[video] for video in videos), list(source.size), *self._of]
         return self.folder / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()}.safetensors"
 
     def load(self, source: Source) -> Latents:
@@ -46,17 +50,29 @@ class LatentCache:
             raise UsageError(f"The latents of {source.clip.video} cannot be read: {error}.", "Start again with --resume: what is missing is made.") from error
 
     def build(self, found: list[Source], load_vae: Callable[[], torch.nn.Module], progress: Progress, cancelled: Callable[[], bool]) -> int:
-        """Make what is missing; how many that were. The VAE is loaded only where it is needed. Cancelled between clips."""
-        missing = [source for source in found if not _is_whole(self.file(source))]
+        """Make what is missing; how many that were. The VAE is loaded only where it is needed. Cancelled between clips.
+
+        ``progress(phase, done, total)``: the clips' files are read for their hashes first, then what is missing is encoded.
+        """
+        self._hash(found, progress, cancelled)
+        missing = [source for source in found if not is_whole(self.file(source))]
         if not missing:
             return 0
         vae = load_vae()
         for index, source in enumerate(missing):
-            if cancelled():
-                raise Cancelled("The latents were not finished.")
+            _stop_if(cancelled)
             self._keep(source, encode(vae, read_pictures(source), tiled=self._of[2]))
-            progress(index + 1, len(missing))
+            progress("encode clips", index + 1, len(missing))
         return len(missing)
+
+    def _hash(self, found: list[Source], progress: Progress, cancelled: Callable[[], bool]) -> None:
+        files = [file for source in found for file in (source.clip.video, source.clip.tracking)]
+
+        def told(done: int) -> None:
+            _stop_if(cancelled)
+            progress("read clips", done, len(files))
+
+        self._known = self._hashes.hash_all(files, told)
 
     def _keep(self, source: Source, made: Latents) -> None:
         file = self.file(source)
@@ -67,13 +83,9 @@ class LatentCache:
             raise GenerationError(f"Latents cannot be written into {self.folder}: {error.strerror or error}.", "Free some space, or set cache_folder.") from error
 
 
-def _is_whole(file: Path) -> bool:
-    """There, and as long as its header says; others are made again."""
-    try:
-        load_file(file)
-    except (OSError, SafetensorError):
-        return False
-    return True
+def _stop_if(cancelled: Callable[[], bool]) -> None:
+    if cancelled():
+        raise Cancelled("The latents were not finished.", "Go on with --resume: those that are made stay.")
 
 
 class Texts:
@@ -84,11 +96,13 @@ class Texts:
         self._cache = text.EmbeddingCache(folder, checkpoint.hash("text_encoder"), dtype, kept=None)
 
     def build(self, prompts: list[str], checkpoint: Checkpoint, load_encoder: Callable[[], torch.nn.Module]) -> None:
-        """UsageError where a prompt is too long for the model."""
+        """Make what is missing. UsageError where a prompt is too long for the model."""
         tokenizer = checkpoint.tokenizer()
         for prompt in prompts:
             text.tokens(tokenizer, prompt, self._length, f"prompt '{prompt[:40]}'")
-        text.embeddings(prompts, self._length, tokenizer, self._cache, load_encoder)
+        missing = [prompt for prompt in prompts if not self._cache.has(prompt, self._length)]
+        for prompt, embedding in text.encoded(missing, self._length, tokenizer, load_encoder):
+            self._cache.keep(prompt, self._length, embedding)
 
     def of(self, prompt: str) -> torch.Tensor:
         found = self._cache.find(prompt, self._length)

@@ -28,7 +28,7 @@ NAME = re.compile(r"step-(\d+)")
 
 
 class State(msgspec.Struct, kw_only=True):
-    """state.json. ``step`` steps are done; ``method`` and ``fingerprint`` (of names and shapes) say whose weights they are."""
+    """state.json. ``step`` steps are done, with ``seed`` and ``method``; ``optimizer`` is what of its state is no tensor, by parameter."""
 
     step: int
     seed: int

@@ -65,6 +65,7 @@ class TrainConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, froz
     held_out: int = 0
     validate_every: int = 500
     validation_clips: int = 32
+    validation_training_clips: int = 8
     samples: int = 1
     sample_steps: int = 25
 
@@ -148,7 +149,7 @@ def _resolved(config: TrainConfig, folder: Path) -> TrainConfig:
 
 def _check(config: TrainConfig, file: Path) -> None:
     least = {name: 1 for name in ("steps", "batch", "micro_batch", "lora_rank", "keep", "save_every", "validate_every")}
-    least |= {name: 0 for name in ("warmup", "workers", "held_out", "validation_clips", "samples")}
+    least |= {name: 0 for name in ("warmup", "workers", "held_out", "validation_clips", "validation_training_clips", "samples")}
     for name, bound in least.items():
         if getattr(config, name) < bound:
             raise UsageError(f"{file}: {name} is {getattr(config, name)}.", f"Give at least {bound}.")
@@ -171,10 +172,15 @@ def parse_bucket(text: str) -> tuple[int, int, int]:
     return width, height, frames
 
 
+def size_in_words(width: int, height: int, frames: int) -> str:
+    """'720x480 with 49 frames'."""
+    return f"{width}x{height} with {frames} frames"
+
+
 def check_size(width: int, height: int, frames: int, what: str) -> None:
     """UsageError where latents cannot have this size."""
     if width % SIDE or height % SIDE or frames % 8 != 1 or frames < 9 or not width or not height:
-        raise UsageError(f"{what} is {width}x{height} with {frames} frames.", f"Sides must be multiples of {SIDE}, and frames 8N+1, for example 720x480x49.")
+        raise UsageError(f"{what} is {size_in_words(width, height, frames)}.", f"Sides must be multiples of {SIDE}, and frames 8N+1, for example 720x480x49.")
 
 
 def _short(value: Any) -> str:

@@ -11,19 +11,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from einops import rearrange
 from torch.utils.data import DataLoader, Dataset
 
 from ...shared.dataset import Clip
 from ...shared.errors import UsageError
 from ..models import decode, latents
 from ..vision.footage import Movie
-from ..vision.window import Look, Window
-from .config import check_size, parse_bucket
+from ..vision.window import ASPECT_TOLERANCE, Look, Window
+from .config import check_size, parse_bucket, size_in_words
 from .inspection import Size, probe
-
-ASPECT_TOLERANCE = 0.01
-
 
 class Source(NamedTuple):
     """A clip and the size that it is trained at."""
@@ -84,7 +80,7 @@ def _bucket(clip: Clip, buckets: list[Size]) -> Size:
         if abs(own[0] / own[1] * size[1] / size[0] - 1) <= ASPECT_TOLERANCE and size[2] <= own[2]:
             return size
     raise UsageError(
-        f"{clip.video} is {own[0]}x{own[1]} with {own[2]} frames, which fits none of the buckets.",
+        f"{clip.video} is {size_in_words(*own)}, which fits none of the buckets.",
         f"Add a bucket of its shape, or take the clip (line {clip.line}) out of the lists.",
     )
 
@@ -119,9 +115,7 @@ def encode(vae, pictures: Pictures, *, tiled: bool = False) -> Latents:
 
 def draw_from(moments: torch.Tensor, random: torch.Generator) -> torch.Tensor:
     """Unscaled latents [F,C,h,w], float32, from moments [2C,F,h,w]; drawn on the CPU, arrives where the moments are."""
-    mean, logvar = moments.float().chunk(2, dim=0)
-    noise = torch.randn(mean.shape, generator=random).to(mean.device)
-    return rearrange(mean + (0.5 * logvar.clamp(-30, 20)).exp() * noise, "c f h w -> f c h w")
+    return latents.from_moments([moments[None].float()], random)[0]
 
 
 class Clips(Dataset):
@@ -141,14 +135,4 @@ class Clips(Dataset):
 
 def loader(clips: Clips, batches: Iterator[list[tuple[int, int, int]]], workers: int) -> DataLoader:
     """Lists of samples, read ahead by ``workers`` processes."""
-    return DataLoader(clips, batch_sampler=_Once(batches), num_workers=workers, collate_fn=list, persistent_workers=False)
-
-
-class _Once:
-    """A DataLoader's batch sampler of batches that come once."""
-
-    def __init__(self, batches: Iterator[list[tuple[int, int, int]]]):
-        self._batches = batches
-
-    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
-        return self._batches
+    return DataLoader(clips, batch_sampler=batches, num_workers=workers, collate_fn=list, persistent_workers=False)

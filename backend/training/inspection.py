@@ -14,7 +14,7 @@ from ...shared.errors import UsageError
 from ...shared.tracking import first_frame_pixels
 from ..images import ImageioImages
 from ..vision.footage import Movie
-from .config import check_size
+from .config import check_size, size_in_words
 
 Size = tuple[int, int, int]  # width, height, frames
 Progress = Callable[[int, int], None]
@@ -49,7 +49,7 @@ def check(root: Path, progress: Progress) -> list[Finding]:
     others = [(clip, size) for clip, size in zip(clips, sizes) if size and size != common]
     if others:
         clip, size = others[0]
-        text = f"{len(others)} clips are not of the size that most have, {_words(common)}: this is {_words(size)}."
+        text = f"{len(others)} clips are not of the size that most have, {size_in_words(*common)}: this is {size_in_words(*size)}."
         findings.append(Finding("videos.txt", clip.line, text, "Render them anew, or train with buckets (docs/training.md)."))
     return findings
 
@@ -64,7 +64,7 @@ def _check_clip(clip: Clip, sizes: list[Size | None]) -> list[Finding]:
     sizes.append(video)
     findings = []
     if video != tracking:
-        text = f"{clip.video.name} is {_words(video)}, and its tracking {_words(tracking)}."
+        text = f"{clip.video.name} is {size_in_words(*video)}, and its tracking {size_in_words(*tracking)}."
         findings.append(Finding("trackings.txt", clip.line, text, "Both must have the same frames and size: make the clip anew."))
     try:
         check_size(*video, clip.video.name)
@@ -112,7 +112,3 @@ def _row(clip: Clip, videos: list[np.ndarray]) -> np.ndarray:
             top = LABEL + line * (tile + GAP // 2)
             row[top : top + tile, left : left + TILE_WIDTH] = shrink(video[min(time, len(video) - 1)], TILE_WIDTH, tile)
     return row
-
-
-def _words(size: Size) -> str:
-    return "{}x{} with {} frames".format(*size)

@@ -64,13 +64,13 @@ class Conditioner:
             text = self._blank
         timestep = torch.randint(self._steps, (), generator=random).to(video.device)
         noise = torch.randn(video.shape, generator=random).to(video)
-        return Examples(video, _after_first(image, video), tracking, text.to(video), noise, timestep)
+        return Examples(video, latents.after_first(image[None], len(video))[0], tracking, text.to(video), noise, timestep)
 
     def maps(self, clip: Latents, random: torch.Generator) -> torch.Tensor:
         """The tracking of one clip as the transformer sees it, [F,2C,h,w]: its video beside its first frame."""
         motion = self._factor * draw_from(clip.tracking, random)
         begin = self._factor * draw_from(clip.begin, random)
-        return torch.cat([motion, _after_first(begin, motion)], dim=1)
+        return torch.cat([motion, latents.after_first(begin[None], len(motion))[0]], dim=1)
 
     @torch.no_grad()
     def _noisy_first(self, picture: torch.Tensor, random: torch.Generator) -> torch.Tensor:
@@ -102,11 +102,6 @@ def v_error(transformer: Callable, given: Examples, alphas: torch.Tensor, tracki
 
 def _unwrapped(transformer) -> DaSTransformer3DModel:
     return getattr(transformer, "module", transformer)
-
-
-def _after_first(first: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """[1,C,h,w] as latent frame 0 of as many as ``like`` has; the others are zero."""
-    return torch.cat([first, first.new_zeros(len(like) - 1, *first.shape[1:])])
 
 
 def _happens(share: float, random: torch.Generator) -> bool:

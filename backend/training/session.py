@@ -22,20 +22,27 @@ from ..models.costs import GB
 from . import checkpoints, data, log, loss, memory, order, parameters, samples, validation
 from .cache import LatentCache, Texts
 from .checkpoints import Checkpoints
-from .config import TrainConfig
+from .config import TrainConfig, size_in_words
 from .loop import NotFinite, Step, Trainer
 
 CONFIG = "config.json"
 
 
 class Result(NamedTuple):
-    """How a run ended; ``errors`` None where nothing was held out, ``rate`` in clips a second."""
+    """How a run ended; ``errors`` on clips held out and ``training_errors`` are None where none were measured, ``rate`` is in
+    clips a second."""
 
     run: Path
     step: int
     loss: float
     errors: validation.Errors | None
+    training_errors: validation.Errors | None
     rate: float
+
+    def told(self) -> dict[str, float]:
+        """The errors by name, as far as they were measured."""
+        held = self.errors.told() if self.errors else {}
+        return held | (self.training_errors.told("training_") if self.training_errors else {})
 
 
 class Session:
@@ -62,6 +69,7 @@ class Session:
         """Of what is frozen."""
         return torch.bfloat16 if self.accelerator.mixed_precision == "bf16" else torch.float32
 
+    @cached_property
     def plans(self) -> list[tuple[str, memory.Plan]]:
         """What each strategy needs for the largest clips."""
         largest = max((source.size for source in self.training), key=lambda size: size[0] * size[1] * size[2])
@@ -75,7 +83,7 @@ class Session:
         """All that the run needs, loaded, and its folder made."""
         kept = Checkpoints(self.run, self.config.keep)
         begun = self._begin(kept, resume)
-        self.reporter.note(self.plans()[0][1].sentence())
+        self.reporter.note(self.plans[0][1].sentence())
         clips, texts = self._clips()
         vae = self.checkpoint.vae(self.dtype, self.device).eval()
         trainer = self._trainer(kept)
@@ -115,7 +123,7 @@ class Session:
             texts.build(prompts, self.checkpoint, lambda: self.checkpoint.text_encoder(self.dtype, self.device))
             if cache:
                 vae = lambda: self.checkpoint.vae(self.dtype, self.device).eval()  # noqa: E731
-                made = cache.build(found, vae, lambda done, total: self.reporter.progress("encode clips", done, total), self.stop)
+                made = cache.build(found, vae, self.reporter.progress, self.stop)
                 self.reporter.note(f"Latents of {len(found)} clips are in {cache.folder}, {made} of them new.")
         return data.Clips(found, cache, texts), texts
 
@@ -130,7 +138,7 @@ class Session:
         allowed = self.checkpoint.allowed_sizes()
         for source in [*self.training, *self.held_out]:
             if allowed is not None and source.size not in allowed:
-                sizes = " or ".join("{}x{} with {} frames".format(*size) for size in allowed)
+                sizes = " or ".join(size_in_words(*size) for size in allowed)
                 raise UsageError(f"{source.clip.video} is not of the size of these weights, {sizes}.", f"Set buckets, or make the clips so (line {source.clip.line}).")
 
 
@@ -143,11 +151,13 @@ class Course:
         self.log = log.Log(session.run, session.accelerator)
         self.last: Step | None = None
         self.errors: validation.Errors | None = None
+        self.training_errors: validation.Errors | None = None
         self.seconds: list[float] = []
         self._held = list(range(len(session.training), len(clips.sources)))[: self.config.validation_clips]
         still = loss.Settings(self.config.image_noise, drop_conditioning=0.0, drop_prompt=0.0)
         self._fixed = loss.Conditioner(conditioner.vae, len(session.alphas), still)
-        self._validation = validation.Validation(trainer, clips, self._held, self._fixed, session.alphas)
+        self._seen = list(range(len(session.training)))[: self.config.validation_training_clips]
+        self._validation = validation.Validation(trainer, clips, self._fixed, session.alphas)
 
     def go(self) -> Result:
         """The steps that are left, and the last checkpoint."""
@@ -157,7 +167,7 @@ class Course:
         finally:
             self.log.close()
         rate = self.config.batch * len(self.seconds) / sum(self.seconds) if self.seconds else 0.0
-        return Result(self.session.run, self.trainer.done, self.last.loss if self.last else float("nan"), self.errors, rate)
+        return Result(self.session.run, self.trainer.done, self.last.loss if self.last else float("nan"), self.errors, self.training_errors, rate)
 
     def _run(self) -> None:
         turns = order.Order(data.by_size(self.session.training), self.config.batch, self.config.seed)
@@ -176,7 +186,7 @@ class Course:
         if len(self.seconds) == 1:
             peak = placement.peak_memory(self.session.device.type)
             self.reporter.note(f"The first step's memory at most: {peak / GB:.2f} GB, {step.seconds:.1f} s.")
-            self.log.write("memory", step.number, peak=peak, expected=self.session.plans()[0][1].total)
+            self.log.write("memory", step.number, peak=peak, expected=self.session.plans[0][1].total)
         typical = sorted(self.seconds[-50:])[len(self.seconds[-50:]) // 2]
         self.reporter.progress("train", step.number, self.config.steps, typical * (self.config.steps - step.number))
         last = step.number == self.config.steps
@@ -187,14 +197,17 @@ class Course:
 
     def _validate(self, step: int) -> None:
         began = time.perf_counter()
-        self.errors = self._validation.errors()
+        self.errors = self._validation.errors(self._held)
+        if self._seen:
+            self.training_errors = self._validation.errors(self._seen)
         scores = samples.make(self.trainer, self.clips, self._held[: self.config.samples], self._fixed, self.session, step)
-        told = {**self.errors._asdict(), "control_ratio": self.errors.control_ratio, **scores}
-        self.log.write("validation", step, seconds=time.perf_counter() - began, **told)
+        seen = self.training_errors.told("training_") if self.training_errors else {}
+        self.log.write("validation", step, seconds=time.perf_counter() - began, **self.errors.told(), **seen, **scores)
         scored = "".join(f", {name.replace('_', ' ')} {value:.3g}" for name, value in scores.items())
+        trained = f"; on clips of the training {seen['training_matched']:.4f} (ratio {seen['training_control_ratio']:.2f})" if seen else ""
         self.reporter.note(
             f"Step {step}: error on clips held out {self.errors.matched:.4f}, with another's tracking {self.errors.shuffled:.4f} "
-            f"(ratio {self.errors.control_ratio:.2f}), with none {self.errors.zero:.4f}{scored}."
+            f"(ratio {self.errors.control_ratio:.2f}), with none {self.errors.zero:.4f}{trained}{scored}."
         )
 
     def _with_way_on(self, error: Cancelled | NotFinite) -> Cancelled | NotFinite:

@@ -34,8 +34,7 @@ def run(variants: list[Variant], train: Callable[[TrainConfig], Result], reporte
 
 
 def _row(variant: Variant, result: Result) -> dict:
-    errors = result.errors._asdict() | {"control_ratio": result.errors.control_ratio} if result.errors else {}
-    return {"run": str(result.run), "name": variant.name, "step": result.step, "loss": result.loss, "clips_a_second": result.rate, **errors}
+    return {"run": str(result.run), "name": variant.name, "step": result.step, "loss": result.loss, "clips_a_second": result.rate, **result.told()}
 
 
 def _text(rows: list[dict]) -> str:
