@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import imageio.v3 as imageio
@@ -37,6 +37,11 @@ class ImageioImages:
         if not frames:
             raise UsageError(f"{file} would have no frames.", "Generate some first.")
         self.write_h264(file, (self.read(frame) for frame in frames), fps)
+
+    def writing_video(self, file: Path, frames: list[Path], fps: float) -> Iterator[None]:
+        """As :meth:`write_video`, in one step."""
+        self.write_video(file, frames, fps)
+        yield
 
     def write_h264(self, file: Path, frames: Iterable[np.ndarray], fps: float) -> None:
         """The same of u8 [H,W,3] frames."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Callable, Iterator, Sequence
 
 import bpy
@@ -15,10 +15,11 @@ from ..shared.errors import Cancelled, SceneError
 from ..shared.request import GenerationRequest
 from ..shared.timeline import sample_frames, video_fps
 from .cameras import check_any_camera, scene_view, window_camera
-from .capture.engine import visit_render
+from .capture.engine import reach, visiting_render
 from .capture.geometry import missing_notes
 from .capture.physics import Moments
 from .capture.scene_guard import RenderCopy
+from .render_job import Renders, at_once
 
 Progress = Callable[[int, int], None]
 IsCancelled = Callable[[], bool]
@@ -55,6 +56,19 @@ def read_cameras(
     SceneError where there is no perspective camera, a render is running or rigid bodies are not baked; Cancelled
     where ``cancelled()`` says so. The scene is left as it was.
     """
+    return at_once(reading_cameras(scene, request, frames, follow=follow, progress=progress, cancelled=cancelled))
+
+
+def reading_cameras(
+    scene: bpy.types.Scene,
+    request: GenerationRequest,
+    frames: Sequence[float] | None = None,
+    *,
+    follow: bpy.types.Object | None = None,
+    progress: Progress | None = None,
+    cancelled: IsCancelled | None = None,
+) -> Renders[CameraTrack]:
+    """:func:`read_cameras` as a work of renders; ``progress`` and ``cancelled`` are called in the render's thread."""
     check_any_camera(scene)
     frames = sample_frames(request.start, request.end, request.frames) if frames is None else np.asarray(frames)
     track, moments = CameraTrack(frames, [], [], []), Moments(scene, frames)
@@ -63,8 +77,7 @@ def read_cameras(
         for _, steps in moments:
             if cancelled and cancelled():
                 raise Cancelled("Reading the camera was cancelled.")
-            for whole, subframe in steps:
-                engine.frame_set(whole, subframe)
+            reach(engine, steps)
             track.cameras.append(window_camera(scene_view(depsgraph), request))
             track.names.append(depsgraph.scene.camera.name)
             if probe:
@@ -77,7 +90,7 @@ def read_cameras(
         if probe:
             copy.scene.collection.objects.link(probe)
         moments.prepare()
-        visit_render(copy, visit)
+        yield from visiting_render(copy, visit)
     track.notes += missing_notes() + moments.notes
     return track
 
@@ -110,7 +123,8 @@ def _probe(followed: bpy.types.Object | None) -> Iterator[bpy.types.Object | Non
         probe.parent = followed
         yield probe
     finally:
-        bpy.data.objects.remove(probe)
+        with suppress(ReferenceError):  # an undo or another file has taken it
+            bpy.data.objects.remove(probe)
 
 
 def path_of_track(track: CameraTrack, request: GenerationRequest) -> CameraPath:

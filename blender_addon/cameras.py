@@ -6,7 +6,7 @@ aspect, resolution percentage and the lens unit are right because Blender comput
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Iterator
 
 import bpy
@@ -117,8 +117,9 @@ class WindowCamera:
             camera.matrix_world = opencv_to_blender(self.window.world_to_camera).T.tolist()
             yield camera
         finally:
-            bpy.data.objects.remove(camera)
-            bpy.data.cameras.remove(data)
+            with suppress(ReferenceError):  # an undo or another file has taken them
+                bpy.data.objects.remove(camera)
+                bpy.data.cameras.remove(data)
 
 
 def _plain_properties(source: bpy.types.bpy_struct) -> dict[str, object]:

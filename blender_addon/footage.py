@@ -6,7 +6,7 @@ A copy of the scene shows the strip alone, through the view transform Standard: 
 from __future__ import annotations
 
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Callable, Iterator, NamedTuple
 
@@ -21,6 +21,7 @@ from .cameras import render_size
 from .capture.scene_guard import RenderCopy, render_result
 from .fitting import fit_picture
 from .images import BlenderImages
+from .render_job import Renders, at_once
 from .sequencer import UNDOING, strip_end, strip_start
 
 Progress = Callable[[int, int], None]
@@ -113,6 +114,17 @@ def strip_frames(
     Image and movie strips are read at their own size, without the transform that lays them out; all others as the scene
     shows them. SceneError where Blender is rendering, Cancelled where ``cancelled()`` says so.
     """
+    return at_once(reading_strip(scene, strip, request, progress, cancelled))
+
+
+def reading_strip(
+    scene: bpy.types.Scene,
+    strip: bpy.types.Strip,
+    request: GenerationRequest,
+    progress: Progress = lambda done, total: None,
+    cancelled: IsCancelled = lambda: False,
+) -> Renders[Footage]:
+    """:func:`strip_frames` as a work of renders."""
     extent = strip_extent(scene, strip)
     wanted = np.clip(np.rint(sample_frames(request.start, request.end, request.frames)), extent.start, extent.end).astype(int)
     if _is_still(strip):
@@ -124,27 +136,32 @@ def strip_frames(
             if cancelled():
                 raise Cancelled("Reading the video was cancelled.")
             repeats = index and frame == wanted[index - 1]
-            picture = picture if repeats else _rendered(copy, int(frame), Path(folder) / "frame.png")
+            picture = picture if repeats else (yield from _rendering(copy, int(frame), Path(folder) / "frame.png"))
             frames[index] = fit_picture(picture, request.width, request.height, request.fit)
             progress(index + 1, len(wanted))
     numbers = wanted - int(extent.start)
     return Footage(frames, picture.shape[1::-1], numbers, int(extent.end - extent.start) + 1)
 
 
-def movie_frames(
+def movie_frames(file: Path, request: GenerationRequest) -> Footage:
+    """:func:`reading_movie` at once."""
+    return at_once(reading_movie(file, request))
+
+
+def reading_movie(
     file: Path,
     request: GenerationRequest,
     progress: Progress = lambda done, total: None,
     cancelled: IsCancelled = lambda: False,
-) -> Footage:
+) -> Renders[Footage]:
     """As :func:`strip_frames`, of a movie file, whose frames count from 1."""
     with _movie_scene(file) as scene:
-        return strip_frames(scene, scene.sequence_editor.strips[0], request, progress, cancelled)
+        return (yield from reading_strip(scene, scene.sequence_editor.strips[0], request, progress, cancelled))
 
 
-def _rendered(copy: RenderCopy, frame: int, file: Path) -> np.ndarray:
+def _rendering(copy: RenderCopy, frame: int, file: Path) -> Renders[np.ndarray]:
     copy.scene.frame_current = frame
-    copy.render()
+    yield from copy.rendering(brief=True)
     render_result().save_render(str(file), scene=copy.scene)
     return BlenderImages().read(file)
 
@@ -202,7 +219,8 @@ def _movie_scene(file: Path) -> Iterator[bpy.types.Scene]:
         scene.render.fps_base = scene.render.fps / element.orig_fps
         yield scene
     finally:
-        bpy.data.scenes.remove(scene)
+        with suppress(ReferenceError):  # an undo or another file has taken it
+            bpy.data.scenes.remove(scene)
 
 
 def _movie_strip(scene: bpy.types.Scene, file: Path) -> bpy.types.MovieStrip:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from ..shared import png
 from ..shared.errors import DasError, GenerationError, UsageError
+from .render_job import Render, Renders, at_once, called
 
 LINEAR_FORMATS = {"OPEN_EXR", "OPEN_EXR_MULTILAYER", "HDR", "RADIANCE_HDR"}
 
@@ -30,10 +31,15 @@ FFV1 = Format("MKV", "FFV1")  # exact; Blender's lossless H.264 is off by one le
 
 
 class BlenderImages:
-    """:class:`shared.take.Images` where bpy is. ``progress(written, total)`` hears of the frames of a video for people."""
+    """:class:`shared.take.Images` where bpy is. ``progress(written, total)`` hears of the frames of a video for people.
+    ``rendered`` takes the steps of its render, which is done at once where there is none."""
 
-    def __init__(self, progress: Callable[[int, int], None] = lambda written, total: None):
-        self._progress = progress
+    def __init__(
+        self,
+        progress: Callable[[int, int], None] = lambda written, total: None,
+        rendered: Callable[[Renders[None]], Iterator[None]] | None = None,
+    ):
+        self._progress, self._rendered = progress, rendered
 
     def read(self, file: Path) -> np.ndarray:
         """u8 [H,W,3]: the file's own sRGB values, whatever the scene's colour management; what is transparent lies over black."""
@@ -59,32 +65,45 @@ class BlenderImages:
 
     def write_video(self, file: Path, frames: list[Path], fps: float) -> None:
         """H.264 in MP4 from PNG files of one size in one folder; whole or not at all."""
-        self._write_video(file, frames, fps, H264, self._progress)
+        at_once(_writing(file, frames, fps, H264, self._progress))
+
+    def writing_video(self, file: Path, frames: list[Path], fps: float) -> Iterator[None]:
+        """As :meth:`write_video`, in steps."""
+        if self._rendered:
+            yield from self._rendered(_writing(file, frames, fps, H264, self._progress))
+        else:
+            self.write_video(file, frames, fps)
 
     def write_finest(self, file: Path, frames: list[Path], fps: float) -> None:
         """As :meth:`write_video`, for machines: nothing is lost but by YUV 4:2:0, and few players show it."""
-        self._write_video(file, frames, fps, FINEST_H264, lambda written, total: None)
+        at_once(_writing(file, frames, fps, FINEST_H264, lambda written, total: None))
 
     def write_lossless(self, file: Path, frames: list[Path], fps: float, progress: Callable[[int, int], None]) -> None:
         """FFV1 in Matroska, whose frames come back exactly, from PNG files of one size; whole or not at all.
 
         A DasError of ``progress(written, total)`` ends it and is raised here.
         """
-        self._write_video(file, frames, fps, FFV1, progress)
+        at_once(self.writing_lossless(file, frames, fps, progress))
 
-    def _write_video(self, file: Path, frames: list[Path], fps: float, form: Format, progress: Callable[[int, int], None]) -> None:
-        file = Path(file)
-        partial = file.with_name(file.name + ".partial")
-        height, width = self.read(frames[0]).shape[:2]
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with _video_scene(frames, width, height, fps) as scene:
-                ffmpeg = scene.render.ffmpeg
-                ffmpeg.format, ffmpeg.codec, ffmpeg.constant_rate_factor = form
-                _encode(scene, partial, progress)
-            partial.replace(file)
-        finally:
-            partial.unlink(missing_ok=True)
+    def writing_lossless(self, file: Path, frames: list[Path], fps: float, progress: Callable[[int, int], None]) -> Renders[None]:
+        """:meth:`write_lossless` as a work of renders; ``progress`` is called in the render's thread."""
+        return _writing(file, frames, fps, FFV1, progress)
+
+
+def _writing(file: Path, frames: list[Path], fps: float, form: Format, progress: Callable[[int, int], None]) -> Renders[None]:
+    file = Path(file)
+    partial = file.with_name(file.name + ".partial")
+    height, width = BlenderImages().read(frames[0]).shape[:2]
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        partial.touch()  # Blender's job would tell in a report of its own that it cannot
+        with _video_scene(frames, width, height, fps) as scene:
+            ffmpeg = scene.render.ffmpeg
+            ffmpeg.format, ffmpeg.codec, ffmpeg.constant_rate_factor = form
+            yield from _encoding(scene, partial, progress)
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def linear_to_srgb(linear: np.ndarray) -> np.ndarray:
@@ -132,9 +151,10 @@ def _video_scene(frames: list[Path], width: int, height: int, fps: float):
     scene = bpy.data.scenes.new("das video")
     try:
         editor = scene.sequence_editor_create()
-        for name in ("use_cache_raw", "use_cache_preprocessed", "use_cache_composite", "use_cache_final"):
-            if hasattr(editor, name):  # else each frame of the video would stay in memory
-                setattr(editor, name, False)
+        with bpy.context.temp_override(scene=scene):  # Blender 5.2 crashes where the context's scene has no Sequencer
+            for name in ("use_cache_raw", "use_cache_preprocessed", "use_cache_composite", "use_cache_final"):
+                if hasattr(editor, name):  # else each frame of the video would stay in memory
+                    setattr(editor, name, False)
         strip = editor.strips.new_image(
             name="frames", filepath=str(frames[0]), channel=1, frame_start=1, fit_method="ORIGINAL"
         )
@@ -145,7 +165,8 @@ def _video_scene(frames: list[Path], width: int, height: int, fps: float):
         _set_output(scene.render, width, height, fps)
         yield scene
     finally:
-        bpy.data.scenes.remove(scene)
+        with suppress(ReferenceError):  # an undo or another file has taken it
+            bpy.data.scenes.remove(scene)
         if not had_result and "Render Result" in bpy.data.images:
             bpy.data.images.remove(bpy.data.images["Render Result"])
 
@@ -162,7 +183,7 @@ def _set_output(render: bpy.types.RenderSettings, width: int, height: int, fps: 
     render.ffmpeg.audio_codec = "NONE"
 
 
-def _encode(scene: bpy.types.Scene, file: Path, progress: Callable[[int, int], None]) -> None:
+def _encoding(scene: bpy.types.Scene, file: Path, progress: Callable[[int, int], None]) -> Renders[None]:
     scene.render.filepath = str(file)
     stopped: list[DasError] = []
 
@@ -174,10 +195,8 @@ def _encode(scene: bpy.types.Scene, file: Path, progress: Callable[[int, int], N
             rendered.sequence_editor.strips[0].mute = True
 
     try:
-        # Blender ends a render by evaluating the context's scene anew, which would lose the user's unkeyed changes.
-        with _no_handlers(), bpy.context.temp_override(scene=scene, view_layer=scene.view_layers[0]):
-            bpy.app.handlers.render_write.append(tell)
-            bpy.ops.render.render(animation=True, scene=scene.name)
+        with _no_handlers(), called(bpy.app.handlers.render_write, tell):
+            yield from Render(scene, scene, animation=True)
     except RuntimeError as error:
         if not stopped:
             raise GenerationError(f"Blender could not write {file.name}: {error}.", "Check the folder and its free space.") from error
@@ -189,8 +208,8 @@ def _encode(scene: bpy.types.Scene, file: Path, progress: Callable[[int, int], N
 
 @contextmanager
 def _no_handlers():
-    """The user's frame and render handlers have no business in a scene of ours."""
-    lists = [held for name in dir(bpy.app.handlers) if isinstance(held := getattr(bpy.app.handlers, name), list)]
+    """The user's frame and render handlers have no business in a scene of ours. Those that come meanwhile stay."""
+    lists = [getattr(bpy.app.handlers, name) for name in dir(bpy.app.handlers) if name.startswith(("frame_change_", "render_"))]
     kept = [list(handlers) for handlers in lists]
     try:
         for handlers in lists:
@@ -198,4 +217,4 @@ def _no_handlers():
         yield
     finally:
         for handlers, before in zip(lists, kept):
-            handlers[:] = before
+            handlers[:] = before + [each for each in handlers if each not in before]

@@ -6,7 +6,7 @@ All of it runs on the main thread.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 
 import numpy as np
@@ -18,8 +18,8 @@ from ..shared.take import SIGNAL_NAMES, ContentHash
 from ..shared.timeline import sample_frames, video_fps
 from .capture.draw import choose_drawer
 from .capture.export import Exports
-from .capture.first_frame import first_frame
-from .capture.geometry import Capture, capture
+from .capture.first_frame import rendering_first_frame
+from .capture.geometry import Capture, capturing
 from .capture.signals import draw_signals
 from .images import BlenderImages
 from .take_jobs import TakeJob
@@ -30,17 +30,17 @@ class Job(TakeJob):
     repaint of the first frame does."""
 
     def _from_scene(self) -> Iterator[None]:
-        """No step between capture and first frame: the user could edit it there."""
+        """Capture and first frame follow each other at once: the user could edit the scene in between."""
         self._report("capture", 0, self.request.frames)
         yield
         if "tracks" in self.request.write:
             query_points(self.request)  # a wrong file of points is said before anything is captured
         wants_picture, from_file = self.purpose != "preview", self.request.first_frame.source == "file"
-        picture = self._first_frame() if wants_picture and from_file else None
-        with self._timed("capture", self._capture) as captured:
+        picture = (yield from self._first_frame()) if wants_picture and from_file else None
+        with (yield from self._timed("capture", self._capture())) as captured:
             if wants_picture and not from_file:
                 self._report("first frame", 0, 1)
-                picture = self._timed("first frame", self._first_frame)
+                picture = yield from self._timed("first frame", self._first_frame())
             yield
             stacks = yield from self._draw(captured)
             path = camera_path(captured.cameras, self._sampled(), self._video_fps())
@@ -61,18 +61,18 @@ class Job(TakeJob):
         inputs = {"first_frame": picture, "depth": np.array(stacked["depth"][0]), "tracking": stacked["tracking"]}
         return (inputs if repaints else None), signals
 
-    def _capture(self) -> Capture:
+    def _capture(self) -> Generator[None, None, Capture]:
         scene = self._find(self._scene)
-        captured = capture(
-            scene, self.request, progress=self._teller("capture"), cancelled=self._stopped, folder=self.take.folder
+        captured = yield from self._rendered(
+            capturing(scene, self.request, progress=self._teller("capture"), cancelled=self._stopped, folder=self.take.folder)
         )
         self.take.note(f"Captured {'in place' if captured.way == 'in place' else 'through a copy of the scene'}.")
         for sentence in captured.notes:
             self.take.note(sentence)
         return captured
 
-    def _first_frame(self) -> np.ndarray:
-        return first_frame(self._find(self._scene), self.request, self.take.images)
+    def _first_frame(self) -> Generator[None, None, np.ndarray]:
+        return (yield from self._rendered(rendering_first_frame(self._find(self._scene), self.request, self.take.images)))
 
     def _draw(self, captured: Capture) -> Iterator[None]:
         """The signals of all frames by name, on disk as they are drawn, and the files for other tools."""
@@ -110,7 +110,7 @@ class Job(TakeJob):
         if "video" in self.request.write:
             self._report("lossless video", 0, self.request.frames)
             yield
-            self._timed("lossless video", self._write_lossless)
+            yield from self._timed("lossless video", self._write_lossless())
         began = time.monotonic()
         for done, total in self.take.writing_signals(stacks):
             self._report("signals", done, total)
@@ -118,13 +118,13 @@ class Job(TakeJob):
             self._check_stop()
         self.take.record.timings["signals"] = time.monotonic() - began
 
-    def _write_lossless(self) -> None:
+    def _write_lossless(self) -> Iterator[None]:
         def tell(step: int, total: int) -> None:
             self._report("lossless video", step, total)
             self._check_stop()
 
         files = [self.take.tracking_file(index) for index in range(self.request.frames)]
-        BlenderImages().write_lossless(self.take.folder / "tracking.mkv", files, self._video_fps(), tell)
+        yield from self._rendered(BlenderImages().writing_lossless(self.take.folder / "tracking.mkv", files, self._video_fps(), tell))
 
     def _sampled(self) -> np.ndarray:
         return sample_frames(self.request.start, self.request.end, self.request.frames)

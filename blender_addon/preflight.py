@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import bpy
 import msgspec
@@ -15,11 +15,12 @@ from ..shared.measurements import FrameMeasure, Measurements, Untracked
 from ..shared.preflight import Finding, blocks, judge, worst_first
 from ..shared.request import GenerationRequest
 from .capture.draw import Drawer, choose_drawer
-from .capture.first_frame import first_frame
-from .capture.geometry import Capture, capture, missing_notes
+from .capture.first_frame import rendering_first_frame
+from .capture.geometry import Capture, capturing, missing_notes
 from .capture.untracked import sentences
 from .images import BlenderImages
 from .measuring import Measurer
+from .render_job import Renders
 from .scene_checks import from_error, scene_findings
 from .stepwise import Step, Stepwise, find_scene
 
@@ -88,8 +89,8 @@ class Check(Stepwise):
         findings, measured = scene_findings(scene, self.request), None
         if not blocks(findings):
             try:
-                with self._capture(scene) as captured:
-                    picture = self._picture(scene, findings)
+                with (yield from self._rendered(self._capturing(scene))) as captured:
+                    picture = yield from self._picture(scene, findings)
                     drawer, why_slow = choose_drawer()
                     findings += _notes(captured, why_slow)
                     measured = yield from self._measure(scene, captured, drawer, picture)
@@ -104,17 +105,17 @@ class Check(Stepwise):
             ended=time.time(),
         )
 
-    def _capture(self, scene: bpy.types.Scene) -> Capture:
-        return capture(scene, self.request, progress=self._teller("capture"), cancelled=self._stopped)
+    def _capturing(self, scene: bpy.types.Scene) -> Renders[Capture]:
+        return capturing(scene, self.request, progress=self._teller("capture"), cancelled=self._stopped)
 
-    def _picture(self, scene: bpy.types.Scene, findings: list[Finding]) -> np.ndarray | None:
-        """The first frame where it is to be compared. No step before: the user could edit the scene there."""
+    def _picture(self, scene: bpy.types.Scene, findings: list[Finding]) -> Generator[None, None, np.ndarray | None]:
+        """The first frame where it is to be compared."""
         self._check_stop()
         if not self._with_first_frame:
             return None
         self._tell(Step("first frame", 0, 1))
         try:
-            return first_frame(scene, self.request, BlenderImages())
+            return (yield from self._rendered(rendering_first_frame(scene, self.request, BlenderImages())))
         except Cancelled:
             raise
         except DasError as error:

@@ -12,7 +12,6 @@ import bpy
 from bpy.app.handlers import persistent
 
 from .areas import redraw_sidebars
-from .busy_pointer import BusyPointer
 from .preflight import Check
 from .stepwise import Step, Stepwise
 from .telling import Telling
@@ -21,6 +20,7 @@ SECONDS_BETWEEN_STEPS = 0.01
 SECONDS_A_TICK = 0.01
 SECONDS_BETWEEN_REDRAWS = 0.2
 SECONDS_WHILE_BLENDER_RENDERS = 0.5
+SECONDS_WHILE_IT_RENDERS_FOR_US = 0.05
 
 
 class Runner(Telling):
@@ -37,7 +37,6 @@ class Runner(Telling):
         self.last_take: Path | None = None
         self.candidates: list[Path] = []
         self._waits, self._changed, self._redrawn = False, False, 0.0
-        self._pointer = BusyPointer()
 
     @property
     def running(self) -> bool:
@@ -47,6 +46,11 @@ class Runner(Telling):
     def uses_scene(self) -> bool:
         """Whether a job reads the scene, or waits to."""
         return any(job.needs_scene for job in self.jobs)
+
+    @property
+    def renders(self) -> bool:
+        """Whether Blender renders for a job just now: its interface is locked, and Esc ends the render."""
+        return any(job.renders for job in self.jobs)
 
     @property
     def job(self) -> Stepwise | None:
@@ -60,7 +64,6 @@ class Runner(Telling):
     def start(self, job: Stepwise) -> None:
         """Take a job and let a timer step it."""
         self.jobs.append(job)
-        job.listen(self._pointer.tell)
         self.tell("")
         if not bpy.app.timers.is_registered(self._tick):
             bpy.app.timers.register(self._tick, first_interval=0.0)
@@ -98,12 +101,20 @@ class Runner(Telling):
     def _tick(self) -> float | None:
         # Strips must not be added while Blender renders, and a first frame cannot be rendered then.
         if bpy.app.is_job_running("RENDER"):
-            return SECONDS_WHILE_BLENDER_RENDERS
+            return self._watch_render()
         self._go_on()
         if not self.jobs or (self._changed and time.monotonic() > self._redrawn + SECONDS_BETWEEN_REDRAWS):
             self._changed, self._redrawn = False, time.monotonic()
             redraw_sidebars()
         return SECONDS_BETWEEN_STEPS if self.jobs else None
+
+    def _watch_render(self) -> float:
+        if not self.renders:
+            return SECONDS_WHILE_BLENDER_RENDERS
+        if time.monotonic() > self._redrawn + SECONDS_BETWEEN_REDRAWS:
+            self._redrawn = time.monotonic()
+            redraw_sidebars()
+        return SECONDS_WHILE_IT_RENDERS_FOR_US
 
     def _go_on(self) -> None:
         """Steps as long as there is something to do at once, but not for long: events may come faster than Blender draws.
@@ -113,14 +124,13 @@ class Runner(Telling):
         end = time.monotonic() + SECONDS_A_TICK
         while self.jobs and time.monotonic() < end:
             before = [job.progress for job in self.jobs]
-            with self._pointer:
-                self.step()
+            self.step()
             after = [job.progress for job in self.jobs]
             self._changed = self._changed or before != after
             if [step.phase for step in before] != [step.phase for step in after]:
                 self._redrawn = 0.0
                 return
-            if self._waits:
+            if self._waits or self.renders:
                 return
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import bpy
 
 from ..shared.errors import Cancelled
+
+if TYPE_CHECKING:
+    from .render_job import Made, Renders
+
+SECONDS_BETWEEN_LOOKS = 0.1
 
 
 class Step(NamedTuple):
@@ -22,7 +28,7 @@ class Step(NamedTuple):
 
 class Stepwise:
     """The base of such work, named ``what``; ``_run`` is its order of things. ``tell`` hears every Step, also in the
-    middle of a long one. ``step()`` raises what ended the work."""
+    middle of a long one and from the thread of a render. ``step()`` raises what ended the work."""
 
     what = "work"
     waits = False  # its last step found nothing to do yet
@@ -30,7 +36,7 @@ class Stepwise:
     def __init__(self, tell: Callable[[Step], None]):
         self.progress = Step("starting", 0, 1)
         self._tell = tell
-        self._stop = self._begun = False
+        self._stop = self._begun = self._renders = False
         self._steps = self._run()
 
     @property
@@ -63,10 +69,6 @@ class Stepwise:
         """Pictures that it made to choose a first frame from."""
         return []
 
-    def listen(self, tell: Callable[[Step], None]) -> None:
-        """Let this hear of every Step from now on, also in the middle of a long one."""
-        self._tell = tell
-
     def step(self) -> bool:
         """Do the next piece of work; False once it is done."""
         if self.cancelled:
@@ -83,8 +85,22 @@ class Stepwise:
         """Ask for an end: the next step raises Cancelled once what runs has stopped."""
         self._stop = True
 
+    @property
+    def renders(self) -> bool:
+        """Whether Blender renders for it just now."""
+        return self._renders and bpy.app.is_job_running("RENDER")
+
     def close(self) -> None:
-        """End at once."""
+        """End at once; but what Blender renders for it has to stay until that has ended."""
+        self._stop = True
+        if self.renders:
+            bpy.app.timers.register(self._close_after_render, persistent=True)
+        else:
+            self._steps.close()
+
+    def _close_after_render(self) -> float | None:
+        if self.renders:
+            return SECONDS_BETWEEN_LOOKS
         self._steps.close()
 
     def leave(self) -> None:
@@ -97,6 +113,19 @@ class Stepwise:
     def _run_to_end(self) -> None:
         while self.step():
             pass
+
+    def _rendered(self, work: Renders[Made]) -> Generator[None, None, Made]:
+        """What a work makes, each of its renders done as Blender's job where there is a window."""
+        with closing(work):
+            while True:
+                try:
+                    render = next(work)
+                except StopIteration as end:
+                    return end.value
+                self._renders = True
+                yield from render.as_job()
+                self._renders = False
+                self._check_stop()
 
     def _report(self, phase: str, step: int, total: int, eta: float | None = None) -> None:
         self.progress = Step(phase, step, total, eta)

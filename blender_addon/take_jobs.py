@@ -6,7 +6,7 @@ The only place that knows the whole order. All of it runs on the main thread.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Literal
@@ -24,6 +24,7 @@ from ..shared.take_copy import copy_take
 from .image_view import show_in_image_editors
 from .images import BlenderImages
 from .live_preview import LivePreview
+from .render_job import Made
 from .sequencer import GrowingStrip, colour_space
 from .stepwise import Step, Stepwise, find_scene
 
@@ -101,7 +102,7 @@ class TakeJob(Stepwise):
     def leave(self) -> None:
         """End at once. What the backend generates goes on there, and the take can be resumed."""
         self._leaving = True
-        if self._generating:
+        if self._generating and not self.renders:
             with suppress(Left, DasError):
                 self._run_to_end()
         else:
@@ -165,7 +166,7 @@ class TakeJob(Stepwise):
     def _generate(self, peer, signals: dict[str, np.ndarray] | None) -> Iterator[None]:
         """The backend's frames, with a live preview below them until they have all come."""
         strip, self._generating = self._strip("frames"), True
-        self.take.images = BlenderImages(self._teller("video"))
+        self.take.images = BlenderImages(self._teller("video"), self._rendered)
         self.preview = LivePreview(self.take.folder, self.request, find_scene(self._strip_scene))
         try:
             yield from self._follow(generate(self.take, peer, signals, patience=self._patience, cancelled=self._stopped), strip)
@@ -187,7 +188,7 @@ class TakeJob(Stepwise):
                 self._report("live preview", index + 1, self.request.frames)
                 yield
             self.take.note(f"Stopped early: frames are the live preview's, made larger from {self.preview.size}.")
-            self.take.write_video()
+            yield from self.take.writing_video()
             self.take.set_state("done")
 
     def _prepare(self, peer, inputs: Arrays) -> Iterator[None]:
@@ -256,9 +257,8 @@ class TakeJob(Stepwise):
             raise SceneError("The scene was removed while it was worked on.", "Start again.")
         return scene
 
-    def _timed(self, name: str, work: Callable):
+    def _timed(self, name: str, work: Generator[None, None, Made]) -> Generator[None, None, Made]:
         began = time.monotonic()
-        made = work()
+        made = yield from work
         self.take.record.timings[name] = time.monotonic() - began
-        self._check_stop()
         return made

@@ -19,19 +19,20 @@ from ..shared.motion_file import read_motion
 from ..shared.request import GenerationRequest
 from ..shared.track_files import read_tracks
 from ..shared.wanted_path import wanted_path
-from .camera_path import CameraTrack, read_cameras
-from .capture.first_frame import first_frame
+from .camera_path import CameraTrack, reading_cameras
+from .capture.first_frame import rendering_first_frame
 from .capture.signals import nothing_seen
-from .capture.still import Still, matte, read_still
+from .capture.still import Still, matte, reading_still
 from .fitting import fit_mask, fit_picture, fit_points
-from .footage import STRIP, Footage, find_source_strip, is_movie, movie_frames, strip_frames
+from .footage import STRIP, Footage, find_source_strip, is_movie, reading_movie, reading_strip
 from .images import BlenderImages
+from .render_job import Renders, at_once
 
 Tell = Callable[[str, int, int], None]
 
 
 class TaskInputs:
-    """``arrays`` and ``notes`` once :meth:`collect` is through. ``tell(phase, step, total)`` hears how far it is."""
+    """``arrays`` and ``notes`` once :meth:`collecting` is through. ``tell(phase, step, total)`` hears how far it is."""
 
     def __init__(
         self,
@@ -45,21 +46,27 @@ class TaskInputs:
         self._scene, self._request = scene, request
         self._tell, self._cancelled = tell, cancelled
         self._images = BlenderImages()
+        self._read_still: Still | None = None
+        self._read_track: CameraTrack | None = None
 
     def collect(self) -> TaskInputs:
+        """:meth:`collecting` at once."""
+        return at_once(self.collecting())
+
+    def collecting(self) -> Renders[TaskInputs]:
         """Read all; files first, so that a wrong one is said before anything is rendered.
 
         UsageError where a file or a setting is wrong, SceneError where the scene lacks what is asked for.
         """
         task = self._request.task
         if task == "camera_control" or self._moves_with_camera:
-            self._path()
+            yield from self._path()
         if task == "object_manipulation":
-            self._motion()
-            self._mask()
-        self._picture()
+            yield from self._motion()
+            yield from self._mask()
+        yield from self._picture()
         if task != "motion_transfer":
-            self._depth()
+            yield from self._depth()
         return self
 
     # what the request asks of the scene
@@ -88,26 +95,28 @@ class TaskInputs:
         """An object that moves in the scene's own picture is seen by the scene's camera, or by a path that is asked for."""
         return self._request.task == "object_manipulation" and (self._is_scene or not self._follows_camera)
 
-    @cached_property
-    def _still(self) -> Still:
-        still = read_still(self._scene, self._request, self._cancelled)
-        self._note(still.notes)
-        return still
+    def _still(self) -> Renders[Still]:
+        """The scene's first frame, read when it is asked for first."""
+        if self._read_still is None:
+            self._read_still = yield from reading_still(self._scene, self._request, self._cancelled)
+            self._note(self._read_still.notes)
+        return self._read_still
 
-    @cached_property
-    def _track(self) -> CameraTrack:
-        followed = None
-        if self._request.object.motion == "follow":
-            followed = find_object(self._request.object.follow, "to follow")
-        track = read_cameras(
-            self._scene,
-            self._request,
-            follow=followed,
-            progress=lambda done, total: self._tell("camera", done, total),
-            cancelled=self._cancelled,
-        )
-        self._note(track.notes)
-        return track
+    def _track(self) -> Renders[CameraTrack]:
+        """The scene's camera, read when it is asked for first."""
+        if self._read_track is None:
+            followed = None
+            if self._request.object.motion == "follow":
+                followed = find_object(self._request.object.follow, "to follow")
+            self._read_track = yield from reading_cameras(
+                self._scene,
+                self._request,
+                follow=followed,
+                progress=lambda done, total: self._tell("camera", done, total),
+                cancelled=self._cancelled,
+            )
+            self._note(self._read_track.notes)
+        return self._read_track
 
     @cached_property
     def _file(self) -> np.ndarray | None:
@@ -118,29 +127,31 @@ class TaskInputs:
 
     # each input
 
-    def _path(self) -> None:
+    def _path(self) -> Renders[None]:
         self.arrays |= wanted_path(self._request)
         if self._follows_camera:
-            self.arrays["world_to_camera"] = self._track.world_to_camera
-            self.arrays["K"] = np.array([each.intrinsics.matrix for each in self._track.cameras])
-            self._measured_in_scene()
+            track = yield from self._track()
+            self.arrays["world_to_camera"] = track.world_to_camera
+            self.arrays["K"] = np.array([each.intrinsics.matrix for each in track.cameras])
+            yield from self._measured_in_scene()
 
-    def _motion(self) -> None:
+    def _motion(self) -> Renders[None]:
         wanted = self._request.object
         if wanted.motion == "path":
             self.arrays["object_motion"] = read_motion(Path(wanted.path), self._request.frames)
         elif wanted.motion == "follow":
-            self.arrays["object_motion"] = motion_in_camera(np.array(self._track.followed), self._track.world_to_camera[0])
-            self._measured_in_scene()
+            track = yield from self._track()
+            self.arrays["object_motion"] = motion_in_camera(np.array(track.followed), track.world_to_camera[0])
+            yield from self._measured_in_scene()
         elif not wanted.motion:
             raise UsageError("Nothing says how the object moves.", "Choose a motion: up, down, left, right, front, back, rot, path or follow.")
 
-    def _mask(self) -> None:
+    def _mask(self) -> Renders[None]:
         wanted = self._request.object
         if wanted.mask:
             self.arrays["mask"] = self._mask_file(Path(wanted.mask))
         elif wanted.object:
-            self.arrays["mask"] = matte(self._still, find_object(wanted.object, "to move"))
+            self.arrays["mask"] = matte((yield from self._still()), find_object(wanted.object, "to move"))
         elif wanted.click is None:
             raise UsageError("Nothing says what moves.", "Choose an object or a mask, or click on the picture.")
 
@@ -155,25 +166,26 @@ class TaskInputs:
             raise UsageError(f"The mask {file} is empty: no pixel of it is white or opaque.", "Paint white what moves.")
         return fit_mask(mask, request.width, request.height, request.fit)
 
-    def _picture(self) -> None:
+    def _picture(self) -> Renders[None]:
         request = self._request
         if self._is_scene:
             self._tell("first frame", 0, 1)
-            self.arrays["source"] = first_frame(self._scene, request, self._images)[None]
+            self.arrays["source"] = (yield from rendering_first_frame(self._scene, request, self._images))[None]
             return
-        footage = self._footage(request.source)
+        footage = yield from self._footage(request.source)
         self.arrays["source"] = footage.frames
         if request.task == "motion_transfer" and request.transfer.tracker == "file":
             self._tracks(footage)
         if request.first_frame.source == "file":
             self.arrays["first_frame"] = self._fitted(self._images.read(Path(request.first_frame.path)))
 
-    def _footage(self, source: str) -> Footage:
+    def _footage(self, source: str) -> Renders[Footage]:
         telling = (lambda done, total: self._tell("video", done, total)), self._cancelled
         if source.startswith(STRIP):
-            return strip_frames(*find_source_strip(self._scene, source.removeprefix(STRIP)), self._request, *telling)
+            scene, strip = find_source_strip(self._scene, source.removeprefix(STRIP))
+            return (yield from reading_strip(scene, strip, self._request, *telling))
         if is_movie(Path(source)):
-            return movie_frames(Path(source), self._request, *telling)
+            return (yield from reading_movie(Path(source), self._request, *telling))
         return Footage(self._fitted(self._file)[None], self._file.shape[1::-1], np.zeros(1, int), 1)
 
     def _tracks(self, footage: Footage) -> None:
@@ -195,24 +207,25 @@ class TaskInputs:
     def _fitted(self, picture: np.ndarray) -> np.ndarray:
         return fit_picture(picture, self._request.width, self._request.height, self._request.fit)
 
-    def _depth(self) -> None:
+    def _depth(self) -> Renders[None]:
         if self._has_depth:
             if len(self.arrays["source"]) > 1:
                 raise UsageError("The scene's depth is of one picture, and the source is a video.", "Let the depth be estimated.", "estimate_depth")
-            if self._still.median_depth is None:
+            if (yield from self._still()).median_depth is None:
                 raise nothing_seen()
-            self.arrays["source_depth"] = self._still.depth[None]
+            self.arrays["source_depth"] = (yield from self._still()).depth[None]
         if self._has_depth or self._is_scene:
-            self.arrays["source_K"] = self._still.camera.intrinsics.matrix[None]
+            self.arrays["source_K"] = (yield from self._still()).camera.intrinsics.matrix[None]
 
-    def _measured_in_scene(self) -> None:
+    def _measured_in_scene(self) -> Renders[None]:
         """Path or motion are in the scene's unit: where the depth is not, the scene's own depth says how they compare."""
         if self._has_depth:
             return
-        if self._still.median_depth is None:
+        still = yield from self._still()
+        if still.median_depth is None:
             self._note(["The scene's camera sees nothing in the first frame, so its lengths are taken as the picture's own."])
         else:
-            self.arrays["scene_depth"] = np.array([self._still.median_depth])
+            self.arrays["scene_depth"] = np.array([still.median_depth])
 
     def _note(self, sentences: list[str]) -> None:
         self.notes += [each for each in sentences if each not in self.notes]

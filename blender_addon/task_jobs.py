@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import bpy
 
@@ -16,16 +16,16 @@ class TaskJob(TakeJob):
     """:class:`TakeJob` of a task whose tracking video the backend makes; it needs a backend for every purpose."""
 
     def _from_scene(self) -> Iterator[None]:
-        """No step in between: the user could edit the scene there."""
         self._report("inputs", 0, 1)
         yield
-        inputs = self._timed("inputs", self._collect)
+        inputs = yield from self._timed("inputs", self._collect())
         for sentence in inputs.notes:
             self.take.note(sentence)
         return inputs.arrays, None
 
-    def _collect(self) -> TaskInputs:
-        return TaskInputs(self._find(self._scene), self.request, self._report, self._stopped).collect()
+    def _collect(self) -> Generator[None, None, TaskInputs]:
+        inputs = TaskInputs(self._find(self._scene), self.request, self._report, self._stopped)
+        return (yield from self._rendered(inputs.collecting()))
 
 
 def job_of(scene: bpy.types.Scene, request: GenerationRequest, *args, **options) -> TakeJob:

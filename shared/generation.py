@@ -90,7 +90,7 @@ def generate(
             client.cancel(take.record.job)
             raise
         yield messages.Progress(job=take.record.job, phase="video", step=0, total=1, eta=None)
-        _finish(take, began)
+        yield from _finish(take, began)
 
 
 @contextmanager
@@ -255,10 +255,10 @@ def raise_bad_end(event: messages.Message) -> None:
             raise Cancelled("The generation was cancelled.")
 
 
-def _finish(take: Take, began: float) -> None:
+def _finish(take: Take, began: float) -> Iterator[None]:
     started = time.monotonic()
     take.record.timings["generation"] = started - began
-    take.write_video()
+    yield from take.writing_video()
     take.record.timings["video"] = time.monotonic() - started
     take.set_state("done")
 

@@ -54,6 +54,9 @@ class Images(Protocol):
     def write_video(self, file: Path, frames: list[Path], fps: float) -> None:
         """H.264 for people; whole or not at all."""
 
+    def writing_video(self, file: Path, frames: list[Path], fps: float) -> Iterator[None]:
+        """As :meth:`write_video`, in as many steps as it takes."""
+
 
 class Failure(msgspec.Struct, kw_only=True):
     """Why a take failed, as the user was told."""
@@ -258,12 +261,17 @@ class Take:
 
     def write_video(self) -> Path:
         """video.mp4 from the frames that are there, at the rate that keeps the range's duration."""
+        for _ in self.writing_video():
+            pass
+        return self.video
+
+    def writing_video(self) -> Iterator[None]:
+        """As :meth:`write_video`, in steps."""
         request = self.record.request
         files = [self.frame_file(index) for index in range(request.frames) if self.frame_file(index).exists()]
         fps = video_fps(request.start, request.end, request.frames, request.scene_fps)
         with self._guarded():
-            self.images.write_video(self.video, files, fps)
-        return self.video
+            yield from self.images.writing_video(self.video, files, fps)
 
     def _write_image(self, file: Path, pixels: np.ndarray) -> None:
         with self._whole(file) as partial:

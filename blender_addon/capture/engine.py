@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import Callable, Iterator
+from typing import Callable, Iterable, Iterator
 
 import bpy
 
-from ...shared.errors import SceneError
+from ...shared.errors import Cancelled, SceneError
+from ..render_job import Renders, at_once
 from .scene_guard import ENGINE_ID, RenderCopy
 
 Visit = Callable[[bpy.types.RenderEngine, bpy.types.Depsgraph], None]
 
 
 def visit_render(copy: RenderCopy, visit: Visit) -> None:
-    """Call ``visit(engine, depsgraph)`` inside one render of the copy.
+    """:func:`visiting_render` at once."""
+    at_once(visiting_render(copy, visit))
+
+
+def visiting_render(copy: RenderCopy, visit: Visit) -> Renders[None]:
+    """Call ``visit(engine, depsgraph)`` inside one render of the copy, where that is Blender's job in its thread.
 
     An exception of ``visit`` is raised here (Blender itself would only print it); SceneError where Blender
     never called the engine.
@@ -25,13 +31,21 @@ def visit_render(copy: RenderCopy, visit: Visit) -> None:
     try:
         copy.scene.render.engine = ENGINE_ID
         with _without_grease_pencil(copy.scene):
-            copy.render()
+            yield from copy.rendering()
     finally:
         bpy.utils.unregister_class(engine)
     if outcome.error:
         raise outcome.error
     if not outcome.called:
         raise SceneError("Blender rendered the scene without calling the capture.", "Check that the scene renders with F12.")
+
+
+def reach(engine: bpy.types.RenderEngine, steps: Iterable[tuple[int, float]]) -> None:
+    """Set frames (whole, sub-frame) one after the other; Cancelled once the user has ended the render."""
+    for whole, subframe in steps:
+        if engine.test_break():
+            raise Cancelled("The render was cancelled.")
+        engine.frame_set(whole, subframe)
 
 
 @contextmanager

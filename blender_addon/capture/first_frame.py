@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 
 import bpy
@@ -16,7 +15,8 @@ from ...shared.request import GenerationRequest
 from ...shared.take import Images
 from ...shared.timeline import sample_frames
 from ..cameras import WindowCamera
-from .engine import visit_render
+from ..render_job import Renders, at_once
+from .engine import reach, visiting_render
 from .physics import Moments
 from .scene_guard import RenderCopy, render_result
 
@@ -31,26 +31,26 @@ def first_frame(scene: bpy.types.Scene, request: GenerationRequest, images: Imag
     ``request.first_frame.path``. With ``fit = pad`` the margins beside the camera's view are black.
     UsageError for a missing image or one of another size, SceneError where Blender cannot render.
     """
+    return at_once(rendering_first_frame(scene, request, images))
+
+
+def rendering_first_frame(scene: bpy.types.Scene, request: GenerationRequest, images: Images) -> Renders[np.ndarray]:
+    """:func:`first_frame` as a work of renders."""
     if request.first_frame.source == "file":
         return _read(Path(request.first_frame.path), request, images)
-    with closing(_rendered(scene, request, [request.start], images)) as frames:
-        return next(frames)
+    moments = Moments(scene, [request.start])
+    with RenderCopy(scene) as copy:
+        (camera,) = yield from _reaching(copy, moments, request)
+        return (yield from _rendering(copy, camera, request.start, images))
 
 
 def render_frames(scene: bpy.types.Scene, request: GenerationRequest, images: Images) -> Iterator[np.ndarray]:
     """Every sampled frame as :func:`first_frame` renders the first, u8 [H,W,3], from one copy of the scene."""
-    return _rendered(scene, request, sample_frames(request.start, request.end, request.frames), images)
-
-
-def _rendered(scene: bpy.types.Scene, request: GenerationRequest, frames: Sequence[float], images: Images) -> Iterator[np.ndarray]:
-    moments = Moments(scene, frames)
+    moments = Moments(scene, sample_frames(request.start, request.end, request.frames))
     with RenderCopy(scene) as copy:
-        moments.prepare()
-        cameras = _reach(copy, moments, request)
-        _set_output(copy.scene, request)
-        for camera, frame in zip(cameras, frames):
-            copy.scene.frame_float = float(frame)
-            yield _without_margins(_render(copy, camera, images), camera.window)
+        cameras = at_once(_reaching(copy, moments, request))
+        for camera, frame in zip(cameras, moments.frames):
+            yield at_once(_rendering(copy, camera, frame, images))
 
 
 def _read(file: Path, request: GenerationRequest, images: Images) -> np.ndarray:
@@ -65,19 +65,21 @@ def _read(file: Path, request: GenerationRequest, images: Images) -> np.ndarray:
     return pixels
 
 
-def _reach(copy: RenderCopy, moments: Moments, request: GenerationRequest) -> list[WindowCamera]:
-    """The camera at each moment. Stepped as the capture does, which leaves simulations cached for the render to read."""
+def _reaching(copy: RenderCopy, moments: Moments, request: GenerationRequest) -> Renders[list[WindowCamera]]:
+    """The camera at each moment, and the copy ready to be rendered by it. Stepped as the capture does, which leaves
+    simulations cached for the render to read."""
     found: list[WindowCamera] = []
+    moments.prepare()
 
     def visit(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph) -> None:
         for _, steps in moments:
-            for whole, subframe in steps:
-                engine.frame_set(whole, subframe)
+            reach(engine, steps)
             found.append(WindowCamera(depsgraph, request))
 
     engine = copy.scene.render.engine
-    visit_render(copy, visit)
+    yield from visiting_render(copy, visit)
     copy.scene.render.engine = engine
+    _set_output(copy.scene, request)
     return found
 
 
@@ -106,14 +108,15 @@ def _choose_engine(scene: bpy.types.Scene, request: GenerationRequest) -> None:
         scene.eevee.taa_render_samples = samples
 
 
-def _render(copy: RenderCopy, window: WindowCamera, images: Images) -> np.ndarray:
+def _rendering(copy: RenderCopy, window: WindowCamera, frame: float, images: Images) -> Renders[np.ndarray]:
+    copy.scene.frame_float = float(frame)
     copy.scene.timeline_markers.clear()  # a bound camera would take the place of ours
     with window.temporary() as camera, tempfile.TemporaryDirectory() as folder:
         copy.scene.camera = camera
-        copy.render()
+        yield from copy.rendering()
         file = Path(folder) / "first_frame.png"
         render_result().save_render(str(file), scene=copy.scene)
-        return images.read(file)
+        return _without_margins(images.read(file), window.window)
 
 
 def _without_margins(pixels: np.ndarray, window: Camera) -> np.ndarray:

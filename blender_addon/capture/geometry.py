@@ -17,8 +17,9 @@ from ...shared.errors import Cancelled
 from ...shared.request import GenerationRequest
 from ...shared.timeline import sample_frames
 from .. import cameras
+from ..render_job import Renders, at_once
 from .assembly import Assembly
-from .engine import visit_render
+from .engine import reach, visiting_render
 from .frames import FrameStore
 from .identity import rest_positions
 from .instances import InstanceReader
@@ -75,6 +76,19 @@ def capture(
     ``cancelled()`` says so. ``progress(done, total)`` counts sampled frames. ``folder`` is where the frames are kept
     meanwhile (default: the system's temporary folder).
     """
+    return at_once(capturing(scene, request, frames, progress=progress, cancelled=cancelled, folder=folder))
+
+
+def capturing(
+    scene: bpy.types.Scene,
+    request: GenerationRequest,
+    frames: Sequence[float] | None = None,
+    *,
+    progress: Progress | None = None,
+    cancelled: IsCancelled | None = None,
+    folder: Path | None = None,
+) -> Renders[Capture]:
+    """:func:`capture` as a work of renders; ``progress`` and ``cancelled`` are called in the render's thread."""
     cameras.check_any_camera(scene)
     moments = Moments(scene, sample_frames(request.start, request.end, request.frames) if frames is None else frames)
     store = FrameStore(folder)
@@ -82,7 +96,7 @@ def capture(
         with RenderCopy(scene) as copy, rest_positions(rendered_objects(scene)):
             moments.prepare()
             sampler = _Sampler(scene, request, moments, store, progress or (lambda done, total: None), cancelled or (lambda: False))
-            visit_render(copy, sampler)
+            yield from visiting_render(copy, sampler)
     except BaseException:
         store.close()
         raise
@@ -112,11 +126,11 @@ class _Sampler:
         for frame, steps in self.moments:
             if self.cancelled():
                 raise Cancelled("The capture was cancelled.")
-            for whole, subframe in steps:
-                engine.frame_set(whole, subframe)
+            reach(engine, steps)
             camera = cameras.window_camera(cameras.scene_view(depsgraph), self.request)
             self.store.add(frame, camera, *self.assembly.add(self.reader.read(depsgraph)))
             self.progress(len(self.store), len(self.moments.frames))
+            engine.update_progress(len(self.store) / len(self.moments.frames))
 
 
 def _scene_notes(scene: bpy.types.Scene, request: GenerationRequest) -> list[str]:

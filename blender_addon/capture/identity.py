@@ -7,7 +7,7 @@ surface in rest space. Where there is neither, as in fluids and remeshing, nothi
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Iterator
 
 import bpy
@@ -290,8 +290,9 @@ def rest_positions(things: list[bpy.types.Object]) -> Iterator[None]:
             thing.add_rest_position_attribute = True
         yield
     finally:
-        for thing in switched:
-            thing.add_rest_position_attribute = False
+        with suppress(ReferenceError):  # an undo has set them back, or another file was opened
+            for thing in switched:
+                thing.add_rest_position_attribute = False
 
 
 def _may_reshape(thing: bpy.types.Object) -> bool:

@@ -7,6 +7,8 @@ import traceback
 import bpy
 
 from ...shared.errors import SceneError
+from ..render_job import Render, Renders
+from ..stepwise import find_scene
 
 ENGINE_ID = "DAS_CAPTURE"
 
@@ -16,8 +18,6 @@ class RenderCopy:
 
     Objects are shared with the user's scene, the scene's own settings are not. Sequencer, compositor, stereo,
     border, freestyle and motion blur are off: one strip would hide the engine, a File Output node would write files.
-    The render is called on an empty scene's context, because Blender ends every render by evaluating the context's
-    scene anew, which would throw away what the user has changed and not keyed yet.
     """
 
     def __init__(self, scene: bpy.types.Scene):
@@ -29,6 +29,8 @@ class RenderCopy:
         first_layer(self.original)  # an error comes before anything is made
         self.stage = bpy.data.scenes.new("DaS stage")
         self.scene = self.original.copy()
+        self._made = [self.scene.session_uid, self.stage.session_uid]
+        self._from = self.original.session_uid
         render = self.scene.render
         for switch in ("use_sequencer", "use_compositing", "use_multiview", "use_border", "use_freestyle", "use_motion_blur"):
             setattr(render, switch, False)
@@ -39,21 +41,21 @@ class RenderCopy:
         return self
 
     def __exit__(self, *_) -> None:
-        for scene in (self.scene, self.stage):
+        for scene in filter(None, map(find_scene, self._made)):  # none where an undo or another file has taken them
             bpy.data.scenes.remove(scene)
         if not self.had_render_result and (image := render_result()):
             bpy.data.images.remove(image)
-        _repeat_frame_handlers(self.original)
+        if original := find_scene(self._from):
+            _repeat_frame_handlers(original)
 
-    def render(self) -> None:
+    def rendering(self, brief: bool = False) -> Renders[None]:
         """One render of the copy's first used view layer at its frame; SceneError with Blender's reason where it refuses."""
         self.stage.frame_current = self.scene.frame_current  # Blender takes the frame from the context's scene
-        with bpy.context.temp_override(scene=self.stage, view_layer=self.stage.view_layers[0]):
-            try:
-                bpy.ops.render.render(scene=self.scene.name)
-            except RuntimeError as error:
-                reason = str(error).removeprefix("Error: ").strip().rstrip(".")
-                raise SceneError(f"Blender cannot render this scene: {reason}.", "Make it render with F12 first.") from None
+        try:
+            yield from Render(self.scene, self.stage, brief=brief)
+        except RuntimeError as error:
+            reason = str(error).removeprefix("Error: ").strip().rstrip(".")
+            raise SceneError(f"Blender cannot render this scene: {reason}.", "Make it render with F12 first.") from None
 
 
 def check_not_rendering() -> None:

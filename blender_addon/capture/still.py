@@ -12,9 +12,10 @@ import numpy as np
 from ...shared.camera import Camera
 from ...shared.errors import SceneError
 from ...shared.request import GenerationRequest
+from ..render_job import Renders, at_once
 from .draw import choose_drawer
 from .frames import Key
-from .geometry import capture
+from .geometry import capturing
 from .signals import clip_to_view
 
 
@@ -39,8 +40,14 @@ def read_still(scene: bpy.types.Scene, request: GenerationRequest, cancelled: Ca
 
     SceneError as :func:`capture`; the scene is left as it was.
     """
+    return at_once(reading_still(scene, request, cancelled))
+
+
+def reading_still(scene: bpy.types.Scene, request: GenerationRequest, cancelled: Callable[[], bool] | None = None) -> Renders[Still]:
+    """:func:`read_still` as a work of renders."""
+    captured = yield from capturing(scene, request, [request.start], cancelled=cancelled)
     drawer, why_slow = choose_drawer()
-    with closing(drawer), capture(scene, request, [request.start], cancelled=cancelled) as captured:
+    with captured, closing(drawer):
         frame = captured.frames[0]
         drawn = clip_to_view(drawer.draw(frame), frame.camera)
         numbers = {part.key: int(frame.objects[part.start]) for part in frame.parts}

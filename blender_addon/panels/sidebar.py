@@ -72,7 +72,10 @@ def _draw_state(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     if runner.running:
         row = layout.row(align=True)
         draw_progress(row, runner.progress)
-        row.operator("das.cancel", text="", icon="CANCEL")
+        if runner.renders:  # Blender locks its buttons meanwhile
+            row.label(text="Esc cancels", icon="EVENT_ESC")
+        else:
+            row.operator("das.cancel", text="", icon="CANCEL")
     if runner.message:
         box = layout.box()
         column = box.column(align=True)

@@ -8,7 +8,7 @@ import pytest
 bpy = pytest.importorskip("bpy", reason="needs Blender")
 
 from diffusion_as_shader.blender_addon import jobs
-from diffusion_as_shader.blender_addon.capture.geometry import capture
+from diffusion_as_shader.blender_addon.capture.geometry import capturing
 from diffusion_as_shader.blender_addon.images import BlenderImages
 from diffusion_as_shader.blender_addon.runner import runner
 from diffusion_as_shader.shared.take import Take
@@ -36,9 +36,9 @@ def captures(monkeypatch) -> list:
 
     def counting(*args, **options):
         made.append(args)
-        return capture(*args, **options)
+        return capturing(*args, **options)
 
-    monkeypatch.setattr(jobs, "capture", counting)
+    monkeypatch.setattr(jobs, "capturing", counting)
     return made
 
 

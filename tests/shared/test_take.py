@@ -24,7 +24,8 @@ class Pictures:
         with file.open("wb") as stream:
             np.save(stream, pixels)
 
-    def write_video(self, file, frames, fps):
+    def writing_video(self, file, frames, fps):
+        yield
         file.write_text(f"{len(frames)} at {fps:g}")
 
 
