@@ -79,7 +79,7 @@ class LivePreview:
     def play(self) -> None:
         """Show the next picture where its time has come."""
         now = time.monotonic()
-        if self.pictures is None or now < self._next:
+        if self.pictures is None or len(self.pictures) < 2 or now < self._next:
             return
         self._next, self.number = now + 1 / PICTURES_A_SECOND, (self.number + 1) % len(self.pictures)
         for area in areas_of("IMAGE_EDITOR"):

@@ -5,6 +5,7 @@ Call from the main thread only, and never while Blender renders or saves.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -24,12 +25,13 @@ class GrowingStrip:
     """The results of one folder on a scene's timeline.
 
     Every timeline frame of the range shows the result nearest to it, so the strip ends up as long as the range.
-    It grows in order: a result that comes early waits for those before it. It is looked up anew each time, so
+    It grows in order: a result that comes early waits for those before it, and no more often than every ``pause`` seconds,
+    because Blender draws all viewports anew when a strip changes. It is looked up anew each time, so
     an undo or a deletion by the user ends its growth and harms nothing. A second try at the same take shows its
     results in the strip of the first, wherever the user has moved it.
     """
 
-    def __init__(self, scene: bpy.types.Scene, folder: Path, request: GenerationRequest, name: str):
+    def __init__(self, scene: bpy.types.Scene, folder: Path, request: GenerationRequest, name: str, pause: float = 0.0):
         self._scene = scene.session_uid
         self._folder = Path(folder)
         self._request = request
@@ -37,13 +39,17 @@ class GrowingStrip:
         self._elements = strip_elements(request.start, request.end, request.frames)
         self._arrived: set[int] = set()
         self._begun = False
+        self._pause, self._next = pause, 0.0
 
     def add(self, index: int) -> None:
-        """Result ``index`` (from 0) lies in the folder: show it as soon as those before it are there."""
-        self.show([index])
+        """Result ``index`` (from 0) lies in the folder: show it soon after those before it are there."""
+        self._arrived.add(index)
+        if time.monotonic() >= self._next or self._ready() == len(self._elements):
+            self.show()
 
-    def show(self, indices: Iterable[int]) -> None:
-        """As :meth:`add` of several at once."""
+    def show(self, indices: Iterable[int] = ()) -> None:
+        """These lie in the folder too: show at once what has come."""
+        self._next = time.monotonic() + self._pause
         self._arrived.update(indices)
         scene = find_scene(self._scene)
         if scene is None:

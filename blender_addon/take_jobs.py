@@ -28,6 +28,7 @@ from .render_job import Made
 from .sequencer import GrowingStrip, colour_space
 from .stepwise import Step, Stepwise, find_scene
 
+SECONDS_BETWEEN_GROWTHS = 0.5
 Purpose = Literal["preview", "track", "generate"]
 Arrays = Mapping[str, np.ndarray]
 
@@ -176,10 +177,13 @@ class TakeJob(Stepwise):
             yield from self._keep(strip)
         finally:
             self._generating = False
+            if strip:
+                strip.show()
             self.preview.end(keep_strip=self._leaving)
 
     def _keep(self, strip: GrowingStrip | None) -> Iterator[None]:
         """The live preview becomes the frames that have not come."""
+        self._stop = False  # it was the generation that was to end
         with told_in(self.take):
             for index in self.take.missing_frames():
                 self.take.write_frame(index, self.preview.frame(index))
@@ -196,9 +200,7 @@ class TakeJob(Stepwise):
         yield from self._follow(prepare(self.take, peer, inputs, patience=self._patience, cancelled=self._stopped))
         self.take.record.timings["preparation"] = time.monotonic() - began
         if self.purpose == "preview" and (strip := self._strip("tracking")):
-            for index in range(self.request.frames):
-                strip.add(index)
-                yield
+            strip.show(range(self.request.frames))
         if self.purpose == "preview":
             self._show_tracking()
 
@@ -241,7 +243,7 @@ class TakeJob(Stepwise):
         if note:
             self.take.note(note)
         name = self.take.folder.name + (" tracking" if folder == "tracking" else "")
-        return GrowingStrip(scene, self.take.folder / folder, self.request, name)
+        return GrowingStrip(scene, self.take.folder / folder, self.request, name, SECONDS_BETWEEN_GROWTHS)
 
     def _show_tracking(self) -> None:
         show_in_image_editors(self.take.folder / "tracking", f"{self.take.folder.name} tracking", self.request)

@@ -11,6 +11,7 @@ from moves import (
 )  # fmt: skip
 from window import Failed, Window
 
+LOWER_THAN_A_TAB = 36  # pixels
 TASKS = ("mesh_to_video", "camera_control", "object_manipulation", "motion_transfer")
 
 
@@ -29,6 +30,7 @@ def prepare(window: Window) -> None:
     """Preferences that a screen without a window manager needs: every editor in the one window; F3 finds all there is. And a
     sidebar beside the viewport, not upon it: software takes a second to draw a viewport, each time that a progress changes."""
     window.ask("bpy.context.preferences.system.use_region_overlap = False")
+    window.ask("bpy.context.preferences.system.viewport_aa = 'FXAA'")
     window.ask("bpy.context.preferences.view.show_tooltips = False")
     window.ask("bpy.context.preferences.view.filebrowser_display_type = 'SCREEN'")
     window.ask("bpy.context.preferences.view.render_display_type = 'NONE'")
@@ -71,7 +73,7 @@ def see_the_panel(window: Window) -> None:
 def choose_tab(window: Window) -> None:
     """DaS, among the tabs at the sidebar's edge."""
     left, top, width, height = window.ask("rectangle('VIEW_3D', 'UI')")
-    for y in range(top + 10, top + height, 24):
+    for y in range(top + 10, top + height, LOWER_THAN_A_TAB):
         window.click(left + width - 10, y)
         if window.ask("place('VIEW_3D', 'UI')[2].active_panel_category") == "DaS":
             return

@@ -1,6 +1,7 @@
 """The engine that paints in the window's tests under the name of the model: as slowly as the words of the prompt say.
 
-``previews=40 pause=0.5 sleep=1``: forty live previews half a second apart, then a frame a second.
+``previews=40 pause=0.5 sleep=1``: forty live previews half a second apart, then a frame a second. Without ``previews`` there are
+none: software draws a sidebar slowly, and one in which a preview plays again and again.
 """
 
 from __future__ import annotations
@@ -22,4 +23,7 @@ class Painter(PatternEngine):
     def generate(self, request, signals, **more):
         coarse = signals["tracking"][::4, ::8, ::8]
         for event in super().generate(request, signals, **more):
-            yield engines.Preview(coarse) if isinstance(event, engines.Preview) else event
+            if not isinstance(event, engines.Preview):
+                yield event
+            elif "previews" in request.prompt:
+                yield engines.Preview(coarse)

@@ -7,6 +7,8 @@ content, however that is scrolled: a button is looked for there and near there f
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from failed import Failed
@@ -18,7 +20,7 @@ STEP = 18  # pixels: less than a button is high
 NEAR = 9  # rows by which a button may have slid
 NEXT = 16  # rows in which one below another may be
 COLUMNS = (0.7, 0.3, 0.5, 0.85, 0.15, 0.1, 0.05)  # of a region's width, the likeliest first
-AT_THE_END = (0.85, 0.88, 0.82, 0.91)  # where a row has a small button
+AT_THE_END = (0.83, 0.73, 0.88, 0.79)  # where a row has a small button
 EDGE = 4  # pixels at which a region's neighbour begins to feel the pointer
 
 
@@ -48,8 +50,11 @@ class Region:
 
     def find(self, button: str) -> tuple[int, int]:
         """Where on the screen the button is whose call or path has ``button`` in it; a long region is scrolled to it."""
-        for place in self._remembered(button):
+        for place in islice(self._remembered(button), 2):
             if found := self._search(button, place.x, [place.depth + STEP * row for row in sorted(range(-NEAR, NEAR), key=abs)]):
+                return found
+        for column in COLUMNS[:2]:
+            if found := self._search_view(button, column):
                 return found
         for column in COLUMNS:
             if found := self._search_all(button, column):
@@ -86,7 +91,7 @@ class Region:
             pass
         view = self._view()
         x, depths = round(view.width * 0.3), range(view.depth + view.height - STEP, view.depth, -STEP)
-        lowest = next((depth for depth in depths if self._look(Place(x, depth))), view.depth)
+        lowest = next((depth for depth in depths if self._look(view, Place(x, depth))), view.depth)
         for depth in range(lowest + STEP, view.depth + view.height - EDGE, STEP):
             place = view.left + x, view.top + depth - view.depth
             self._window.click(*place)
@@ -107,9 +112,14 @@ class Region:
     def _question(self) -> str:
         return f"under_pointer({self._area!r}, {self._region!r})"
 
-    def _remembered(self, button: str):
+    def _remembered(self, button: str) -> Iterator[Place]:
         """Places where it was seen, the latest first."""
         return (place for text, place in reversed(list(self._seen.items())) if button in text)
+
+    def _search_view(self, button: str, column: float) -> tuple[int, int] | None:
+        """Down one column of what is seen."""
+        view = self._view()
+        return self._search(button, round(view.width * column), range(view.depth + STEP // 2, view.depth + view.height - EDGE, STEP))
 
     def _search_all(self, button: str, column: float) -> tuple[int, int] | None:
         """Down one column, from the content's beginning to its end."""
@@ -125,16 +135,16 @@ class Region:
             if not self._scroll(1):
                 return None
 
-    def _search(self, button: str, x: int, depths) -> tuple[int, int] | None:
+    def _search(self, button: str, x: int, depths: Iterable[int]) -> tuple[int, int] | None:
         for depth in depths:
-            place = Place(x, depth)
-            if self._show(depth) and button in self._look(place):
-                return self._on_screen(place)
+            view = self._show(depth)
+            if view and button in self._look(view, Place(x, depth)):
+                return view.left + x, view.top + depth - view.depth
         return None
 
-    def _look(self, place: Place) -> str:
+    def _look(self, view: View, place: Place) -> str:
         """What the button at a place that is in view does."""
-        x, y = self._on_screen(place)
+        x, y = view.left + place.x, view.top + place.depth - view.depth
         if self._window.pointed is not self:
             self._window.move(x, y)
             self._window.pointed = self
@@ -144,23 +154,19 @@ class Region:
             self._seen[text] = place
         return text
 
-    def _on_screen(self, place: Place) -> tuple[int, int]:
-        view = self._view()
-        return view.left + place.x, view.top + place.depth - view.depth
-
     # how the region is scrolled
 
     def _view(self) -> View:
         return View(*self._window.ask(f"view({self._area!r}, {self._region!r})"))
 
-    def _show(self, depth: int) -> bool:
-        """Scroll to a depth; False where that is not in the content."""
+    def _show(self, depth: int) -> View | None:
+        """Scroll to a depth; None where that is not in the content."""
         view = self._view()
         while not EDGE <= depth - view.depth < view.height - EDGE:
             if not self._scroll(1 if depth > view.depth else -1):
-                return False
+                return None
             view = self._view()
-        return True
+        return view
 
     def _scroll(self, down: int) -> bool:
         """By the wheel, beside the panels, for over a list it is the list's; False where there is nothing more."""

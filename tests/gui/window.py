@@ -19,9 +19,9 @@ from pointer import Pointer
 from regions import Region
 
 HERE = Path(__file__).parent
-SIZE = (1600, 1000)
+SIZE = (1280, 800)  # software draws all of it anew at each change: a tenth of a second for 1600x1000
 SECONDS_TO_START = 90
-SECONDS_TO_SLIDE = 0.7
+SECONDS_TO_SLIDE = 0.4
 SECONDS_TO_QUIT = 30
 SECONDS_TO_ANSWER = 90
 SECONDS_TO_SETTLE = 20
@@ -170,7 +170,7 @@ class Window:
         for _ in range(abs(notches)):
             self._pointer.press("down" if notches > 0 else "up")
             self._pointer.release("down" if notches > 0 else "up")
-            self.ask("None", ROUNDS_OF_A_MOVE)
+        self.settle()
 
     def click(self, x: int, y: int) -> None:
         """As long as a hand presses: a shorter click can fall between two drawings of a button."""
@@ -182,11 +182,11 @@ class Window:
         self.settle()
 
     def drag(self, start: tuple[int, int], end: tuple[int, int]) -> None:
-        """With the left button, on the way through ten places."""
+        """With the left button, on the way through four places."""
         self.move(*start)
         self._pointer.press()
-        for part in range(1, 11):
-            self.move(*(round(a + (b - a) * part / 10) for a, b in zip(start, end)))
+        for part in range(1, 5):
+            self.point(*(round(a + (b - a) * part / 4) for a, b in zip(start, end)))
         self._pointer.release()
         self.settle()
 
@@ -194,7 +194,8 @@ class Window:
         """The wheel over a menu with Ctrl held: each notch chooses the next entry, or the one before."""
         self.move(*self.find(button, area, region))
         self._xdotool("keydown", "ctrl")
-        self.roll(notches)
+        for _ in range(abs(notches)):
+            self.roll(1 if notches > 0 else -1)
         self._xdotool("keyup", "ctrl")
         self.settle()
 
@@ -233,6 +234,7 @@ class Window:
 
     def _serve(self, button: str, operator: str, find: Callable[[], tuple[int, int]], area: str, region: str) -> None:
         """Click until the operator is called: what has slid away from under the pointer is looked for again."""
+        self.wait("not bpy.app.is_job_running('RENDER')", SECONDS_TO_SERVE, "the end of a render, meanwhile Blender hears no click:")
         if not self.ask(f"is_operator({operator!r})"):
             return self.click(*find())
         self.wait(f"can({operator!r}, {area!r}, {region!r})", SECONDS_TO_SERVE, f"{operator} can do nothing: its time")
