@@ -23,7 +23,7 @@ def run(args: argparse.Namespace, reporter: Reporter) -> int:
         if args.plan:
             return _tell_plans(Session(variants[0].config, reporter, stopped.is_set), reporter)
         train = lambda config: Session(config, reporter, stopped.is_set).train(args.resume)  # noqa: E731
-        if len(variants) > 1:
+        if variants[0].name:  # a list, be it of one
             return sweep.run(variants, train, reporter)
         _tell(train(variants[0].config), variants[0].config, reporter)
     return 0

@@ -7,13 +7,15 @@ does not fit is an error with the names, never a model with a branch that was le
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from diffusers import AutoencoderKLCogVideoX
+from diffusers.utils import logging as diffusers_logging
 from torch import nn
 from transformers import AutoTokenizer, T5Config, T5EncoderModel
 from transformers.utils import logging as transformers_logging
@@ -118,7 +120,8 @@ class Checkpoint:
             return self._load(DaSTransformer3DModel, "transformer", dtype, device)
         blocks = self.transformer_config["num_tracking_blocks"]
         # What the files lack must be made and not left without memory, hence low_cpu_mem_usage.
-        model = self._load(DaSTransformer3DModel, "transformer", dtype, "cpu", num_tracking_blocks=blocks, low_cpu_mem_usage=False)
+        with _names_of_the_branch_untold():
+            model = self._load(DaSTransformer3DModel, "transformer", dtype, "cpu", num_tracking_blocks=blocks, low_cpu_mem_usage=False)
         model.start_from_base()
         return model.to(device)
 
@@ -241,6 +244,17 @@ def load_components(
         checkpoint.hashes,
         checkpoint.notes,
     )
+
+
+@contextmanager
+def _names_of_the_branch_untold() -> Iterator[None]:
+    """diffusers would list all that a base lacks as if it were a fault."""
+    verbosity = diffusers_logging.get_verbosity()
+    diffusers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        diffusers_logging.set_verbosity(verbosity)
 
 
 def _shapes(make: Callable[[], nn.Module]) -> tuple[dict[str, tuple], set[str]]:

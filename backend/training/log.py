@@ -29,7 +29,10 @@ class Log:
         self._accelerator.log(numbers, step=step)
 
     def close(self) -> None:
-        self._accelerator.end_training()
+        """The trackers end. The process group does not: once destroyed its end may wait for ever (gloo's thread for Python's lock,
+        Python for the thread), and the next run of a sweep needs it. It goes with the process."""
+        for tracker in self._accelerator.trackers:
+            tracker.finish()
 
 
 def read(run: Path) -> list[dict]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 from ...shared.errors import Cancelled, DasError
+from ...shared.files import write_whole
 from ...shared.report import Reporter
 from .config import TrainConfig, Variant
 from .session import Result
@@ -27,8 +29,8 @@ def run(variants: list[Variant], train: Callable[[TrainConfig], Result], reporte
             reporter.note(f"{variant.name} has failed: {error}")
             codes.append(error.exit_code)
             rows.append({"run": variant.config.output, "name": variant.name, "failure": str(error)})
-    folder = Path(variants[0].config.output).parent
-    (folder / TABLE).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    if os.environ.get("RANK", "0") == "0":  # the first of several processes
+        write_whole(Path(variants[0].config.output).parent / TABLE, json.dumps(rows, indent=1).encode() + b"\n")
     reporter.result(_text(rows), runs=rows)
     return codes[0] if codes else 0
 

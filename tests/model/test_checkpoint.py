@@ -219,6 +219,11 @@ def test_a_base_model_is_refused_unless_asked_for(base):
     assert "base model" in error.message and "--from-base" in error.fix
 
 
+def test_from_base_lists_no_names_as_if_they_were_a_fault(base, capfd):
+    Checkpoint(base, from_base=True).transformer()
+    assert "newly initialized" not in capfd.readouterr().err
+
+
 def test_from_base_copies_the_blocks_and_says_that_they_are_untrained(base):
     checkpoint = Checkpoint(base, from_base=True)
     checkpoint.verify()

@@ -64,13 +64,13 @@ def random_scene(rng: np.random.Generator) -> Scene:
     )
 
 
-def draw(scenes: list[Scene]) -> Clips:
+def draw(scenes: list[Scene], frames: int = FRAMES) -> Clips:
     """What the scenes look like, and the colour code of where each point of their shapes was in the first frame."""
-    shape = (len(scenes), FRAMES, HEIGHT, WIDTH, 3)
+    shape = (len(scenes), frames, HEIGHT, WIDTH, 3)
     clips = Clips(np.empty(shape, np.uint8), np.zeros(shape, np.uint8))
     for video, tracking, scene in zip(*clips, scenes):
         video[:] = scene.ground
-        for time in range(FRAMES):
+        for time in range(frames):
             paint(video[time], tracking[time], scene, time)
     return clips
 

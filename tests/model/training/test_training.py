@@ -120,15 +120,21 @@ def test_ctrl_c_at_the_command_line(written, tmp_path):
 
 
 def test_two_processes_are_one(whole, written, tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port()), *DAS[1:], "train", written()]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, env=environment)
-    assert done.returncode == 0, done.stderr[-3000:]
+    on_two_processes(written())
     alone, both = last(whole.run), last(tmp_path / "run")
     for name in alone.trained:
         torch.testing.assert_close(both.trained[name], alone.trained[name], rtol=0, atol=1e-5)
     logged = json.loads((tmp_path / "run/log.jsonl").read_text().splitlines()[-1])
     assert logged["matched"] == pytest.approx(whole.errors.matched, rel=1e-4)
+
+
+def on_two_processes(file: Path) -> str:
+    """The standard output of das train there."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port()), *DAS[1:], "train", file]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
 
 
 def free_port() -> int:
@@ -248,8 +254,8 @@ def test_data_is_checked_before_weights_are_loaded(written, dataset, tmp_path):
 
 
 def test_a_sweep_compares_its_runs(written, tmp_path):
-    done = subprocess.run([*DAS, "train", written(learning_rate=[1e-3, -1.0e-9 + 1e-2], steps=1)], capture_output=True, text=True, timeout=SECONDS)
-    assert done.returncode == 0, done.stderr
+    """On two processes, whose group must outlive the first run."""
+    out = on_two_processes(written(learning_rate=[1e-3, -1.0e-9 + 1e-2], steps=1))
     rows = json.loads((tmp_path / "run/sweep.json").read_text())
     assert len(rows) == 2 and rows[0]["matched"] != rows[1]["matched"]
-    assert "learning_rate=0.001 " in done.stdout and "ratio" in done.stdout
+    assert "learning_rate=0.001 " in out and "ratio" in out
