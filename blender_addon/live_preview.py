@@ -24,6 +24,7 @@ from .sequencer import GrowingStrip, blender_path, end_reading_ahead, find_strip
 from .stepwise import find_scene
 
 PICTURES_A_SECOND = 8.0
+DRAWING = 4  # of so many parts of the time Blender may draw one, where it draws slowly
 NAME_ENDS = " live preview"
 
 
@@ -40,7 +41,8 @@ class LivePreview:
         self._name = f"{take_folder.name}{NAME_ENDS}"
         self._request = request
         self._scene = strip_scene.session_uid if strip_scene else None
-        self._next = 0.0
+        self._turned, self._called = 0.0, time.monotonic()
+        self._drawn = 0.0  # seconds that Blender took to draw the picture that plays
 
     @property
     def size(self) -> str:
@@ -77,11 +79,13 @@ class LivePreview:
         self._turn(area)
 
     def play(self) -> None:
-        """Show the next picture where its time has come."""
+        """Show the next picture where its time has come. It is called all the time, and late where Blender draws meanwhile."""
         now = time.monotonic()
-        if self.pictures is None or len(self.pictures) < 2 or now < self._next:
+        self._drawn, self._called = max(self._drawn, now - self._called), now
+        pause = max(1 / PICTURES_A_SECOND, DRAWING * self._drawn)
+        if self.pictures is None or len(self.pictures) < 2 or now < self._turned + pause:
             return
-        self._next, self.number = now + 1 / PICTURES_A_SECOND, (self.number + 1) % len(self.pictures)
+        self._turned, self._drawn, self.number = now, 0.0, (self.number + 1) % len(self.pictures)
         for area in areas_of("IMAGE_EDITOR"):
             if self.image and area.spaces.active.image == self.image:
                 self._turn(area)

@@ -80,6 +80,7 @@ def test_keep_this_stops_there(scene, tmp_path, pattern_backend, until):
 
 def test_an_image_editor_that_shows_nothing_shows_the_preview(scene, tmp_path, editor, monkeypatch):
     monkeypatch.setattr(live_preview, "PICTURES_A_SECOND", 1e9)
+    monkeypatch.setattr(live_preview, "DRAWING", 0)
     preview = LivePreview(tmp_path, REQUEST, None)
     for scene.frame_current in (0, 5, 7, -4):
         preview.show(PICTURES)
@@ -87,6 +88,19 @@ def test_an_image_editor_that_shows_nothing_shows_the_preview(scene, tmp_path, e
     assert not preview.image.is_dirty, "Blender asks at each save whether a changed image is to be saved"
     preview.end()
     assert editor.spaces.active.image is None and not (tmp_path / "preview").exists()
+
+
+@pytest.mark.parametrize("drawing, pictures", [(0.01, 48), (0.5, 3)])
+def test_it_plays_more_slowly_where_blender_draws_slowly(scene, tmp_path, monkeypatch, drawing, pictures):
+    now, played = [100.0], []
+    monkeypatch.setattr(live_preview.time, "monotonic", lambda: now[0])
+    preview = LivePreview(tmp_path, REQUEST, None)
+    preview.show(PICTURES)
+    for _ in range(round(6 / drawing)):
+        now[0] += drawing
+        preview.play()
+        played.append(preview.number)
+    assert abs(sum(one != other for one, other in zip(played, played[1:])) - pictures) <= max(1, pictures // 10)
 
 
 def test_one_that_shows_a_picture_keeps_it_until_it_is_asked(scene, tmp_path, editor):

@@ -17,12 +17,12 @@ from types import CodeType, FrameType
 from typing import NamedTuple
 
 MAY_BE_SLOW = {
-    "capture/geometry.py": ("capture",),
+    "capture/geometry.py": ("capturing",),
     "capture/still.py": ("",),
-    "capture/first_frame.py": ("first_frame",),
+    "capture/first_frame.py": ("rendering_first_frame",),
     "capture/export.py": ("",),
     "shared/take.py": ("Take.",),
-    "blender_addon/images.py": ("BlenderImages.",),
+    "blender_addon/images.py": ("BlenderImages.", "_writing"),
 }
 IMPORTING = ("<module>", "register", "unregister")  # when the extension is enabled or disabled
 OPERATING = ("execute", "invoke", "reporting")  # an operator's functions, and what stands around them

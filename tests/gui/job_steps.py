@@ -9,26 +9,39 @@ import time
 
 from first_steps import choose_tab
 from moves import (
-    PROJECT, QUEUE, RUNNER, SECONDS_BETWEEN_LOOKS, SECONDS_TO_CANCEL, SECONDS_TO_GENERATE, SHORT, SHOT, WORK,
-    begin_generating, call, cancel_all, choose_file, ends_well, painted, see_progress, set_settings, takes,
+    PROJECT, QUEUE, RUNNER, SCENE, SECONDS_BETWEEN_LOOKS, SECONDS_TO_CANCEL, SECONDS_TO_GENERATE, SHORT, SHOT, WORK,
+    begin_generating, call, choose_file, ends_well, painted, see_progress, set_settings, takes,
 )  # fmt: skip
 from window import Failed, Window
 
 PAINTING = ("pattern",)  # the phase of painter.py's frames
-ENDLESS = painted("sleep=20")  # each of 17 frames: none of these ends by itself before it is found
-SOON = painted("sleep=0.2")
+ENDLESS = painted("sleep=20")  # each of 9 frames: none of these ends by itself before it is found
+SOON = painted("sleep=1")
+LONG_CAPTURE = {**SHORT, "frames": 161}
+LONG_FIRST_FRAME = {**SHORT, "first_frame": "cycles", "first_frame_samples": 4000}
+WHAT_THERE_IS = f"[sorted(one.name for one in bpy.data.scenes), list({SCENE}.camera.location), {SCENE}.frame_current]"
+SECONDS_TO_ESCAPE = 5
 PREVIEWING = painted("previews=200 pause=3")
 
 
-def cancel(window: Window) -> None:
-    set_settings(window, ENDLESS)
-    begin_generating(window)
-    window.picture("before cancel")
-    window.press_below("das.cancel()", "das.generate", "das.cancel")
-    window.wait(f"not {RUNNER}.running", SECONDS_TO_CANCEL, "the end of a cancelled job")
-    window.picture("cancelled")
-    if window.ask(f"{RUNNER}.message") != "Cancelled.":
-        raise Failed(window.ask(f"{RUNNER}.message"))
+def cancel_a_capture(window: Window) -> None:
+    """Escape ends a render of ours as it does any other, and leaves the scene as it was, with what is not keyed in it."""
+    window.ask(f"{SCENE}.camera.location.x += 0.5")
+    before = window.ask(WHAT_THERE_IS)
+    for phase, settings in (("capture", LONG_CAPTURE), ("first frame", LONG_FIRST_FRAME)):
+        set_settings(window, settings)
+        begin_generating(window, (phase,))
+        window.move(*window.middle("VIEW_3D"))
+        window.wait(f"bpy.app.is_job_running('RENDER') and {RUNNER}.progress.phase == {phase!r}", SECONDS_TO_GENERATE)
+        window.picture(phase)
+        window.key("Escape")
+        window.wait(f"not {RUNNER}.running", SECONDS_TO_ESCAPE, f"the end of the {phase}")
+        if (message := window.ask(f"{RUNNER}.message")) != "Cancelled.":
+            raise Failed(f"the {phase} was cancelled and the job says: {message}")
+        if (after := window.ask(WHAT_THERE_IS)) != before:
+            raise Failed(f"before the {phase} there was {before}, and now {after}")
+    window.ask(f"{SCENE}.camera.location.x -= 0.5")
+    set_settings(window, {"first_frame_samples": 4})
 
 
 def kill_the_backend(window: Window) -> None:
@@ -56,12 +69,10 @@ def go_on_by_the_messages_button(window: Window) -> None:
     window.press("das.resume_last")
     see_progress(window, PAINTING)
     window.picture("gone on")
-    cancel_all(window)
 
 
-def queue_two_and_cancel_one(window: Window) -> None:
-    """Of two jobs the second is cancelled in the queue's box, and the first goes on, until it is cancelled too."""
-    begin_generating(window, PAINTING)
+def queue_one_more_and_cancel_it(window: Window) -> None:
+    """It is cancelled in the queue's box, and the first goes on."""
     window.press("das.generate")
     window.wait(f"len({RUNNER}.jobs) == 2")
     first, second = window.ask(f"[job.folder.name for job in {RUNNER}.jobs]")
@@ -71,7 +82,6 @@ def queue_two_and_cancel_one(window: Window) -> None:
     window.wait(f"len({RUNNER}.jobs) == 1", SECONDS_TO_CANCEL, "the end of the job that was cancelled")
     if window.ask(f"{RUNNER}.jobs[0].folder.name") != first:
         raise Failed("the wrong job was cancelled")
-    cancel_all(window)
 
 
 def both_wait_at_the_backend(window: Window) -> None:
@@ -79,33 +89,44 @@ def both_wait_at_the_backend(window: Window) -> None:
     window.wait(f"len({unfinished}) == 2", SECONDS_TO_GENERATE, "two jobs in the backend's queue")
 
 
-def keep_a_live_preview(window: Window) -> None:
-    """The clip plays while it is denoised, and is kept as it is."""
+def cancel(window: Window) -> None:
+    """By the cross beside the progress."""
+    window.press_below("das.cancel()", "das.generate", "das.cancel")
+    window.wait(f"not {RUNNER}.running", SECONDS_TO_CANCEL, "the end of a cancelled job")
+    window.picture("cancelled")
+    if window.ask(f"{RUNNER}.message") != "Cancelled.":
+        raise Failed(window.ask(f"{RUNNER}.message"))
+
+
+def see_a_live_preview(window: Window) -> None:
+    """The clip plays while it is denoised."""
     set_settings(window, PREVIEWING)
     begin_generating(window, ("denoise",))
     window.wait("addon('blender_addon.operators.live_preview').shown_preview() is not None")
     window.find("das.keep_preview")
     window.picture("live preview")
-    window.press("das.keep_preview")
-    ends_well(window)
-    window.picture("kept preview")
-    notes = json.loads((takes()[-1] / "take.json").read_text(encoding="utf-8"))["notes"]
-    if not any("live preview" in note for note in notes):
-        raise Failed(f"the take does not say that it was stopped early: {notes}")
 
 
 def undo_in_the_middle_of_a_job(window: Window) -> None:
-    """Ctrl Z takes back what was done last; the job goes on to its end all the same."""
-    set_settings(window, SOON)
-    begin_generating(window)
+    """Ctrl Z takes back what was done last, and not the job."""
     window.move(*window.middle("VIEW_3D"))
     window.key("ctrl+z")
     window.key("ctrl+z")
     window.picture("undone")
     if not window.ask(f"{RUNNER}.running"):
         raise Failed(f"undo has ended the job, which says {window.ask(f'{RUNNER}.message')}")
+
+
+def keep_the_live_preview(window: Window) -> None:
+    """As it is: the job ends well, and its take has all its frames."""
+    window.press("das.keep_preview")
     ends_well(window)
-    if len(list((takes()[-1] / "frames").glob("*.png"))) != SHORT["frames"]:
+    window.picture("kept preview")
+    take = takes()[-1]
+    notes = json.loads((take / "take.json").read_text(encoding="utf-8"))["notes"]
+    if not any("live preview" in note for note in notes):
+        raise Failed(f"the take does not say that it was stopped early: {notes}")
+    if len(list((take / "frames").glob("*.png"))) != SHORT["frames"]:
         raise Failed("the take has not all its frames")
 
 
@@ -141,7 +162,7 @@ def work_in_a_second_window(window: Window) -> None:
     window.settle()
     choose_tab(window)
     set_settings(window, SOON)
-    begin_generating(window)
+    begin_generating(window, PAINTING)
     window.picture("second window")
     window.move(*window.middle("VIEW_3D"))
     call(window, "Close Window")
@@ -153,6 +174,6 @@ def work_in_a_second_window(window: Window) -> None:
 
 def quit_in_the_middle_of_a_job(window: Window) -> None:
     set_settings(window, ENDLESS)
-    begin_generating(window)
+    begin_generating(window, PAINTING)
     window.move(*window.middle("VIEW_3D"))
     window.quit()

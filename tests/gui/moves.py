@@ -63,6 +63,7 @@ def choose_file(window: Window, file: Path) -> None:
 
 def call(window: Window, words: str) -> None:
     """An operator of Blender's, found by its name (F3)."""
+    window.wait_until_heard()
     window.move(*window.middle("VIEW_3D"))
     window.key("F3")
     window.write(words)
@@ -114,13 +115,6 @@ def ends_well(window: Window, seen: list | None = None) -> None:
     message, failed = window.ask(f"[{RUNNER}.message, {RUNNER}.failed]")
     if failed or not message.endswith("is ready."):
         raise Failed(f"the job says: {message} {window.ask(f'{RUNNER}.fix')}")
-
-
-def cancel_all(window: Window) -> None:
-    """By the button beside the progress, as often as there are jobs."""
-    while left := window.ask(f"len({RUNNER}.jobs)"):
-        window.press_below("das.cancel()", "das.generate", "das.cancel")
-        window.wait(f"len({RUNNER}.jobs) < {left}", SECONDS_TO_CANCEL, "the end of a cancelled job")
 
 
 def seed_of(take: Path) -> int:

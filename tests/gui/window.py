@@ -29,6 +29,7 @@ ROUNDS = 4
 ROUNDS_OF_A_MOVE = 3  # one in which it may come too late, one to hear of it, one to look
 SECONDS_OF_A_CLICK = 0.15
 SECONDS_TO_SERVE = 20
+SECONDS_TO_RENDER = 60
 TRIES = 3
 FIRST_OF_F_KEYS = 66  # by their codes: with the name F3 xdotool presses Alt too
 PROMPT, PROMPT_ANSWERS = 0.1, 3
@@ -141,6 +142,10 @@ class Window:
             self.ask("None")
             prompt = prompt + 1 if time.monotonic() - began < PROMPT else 0
 
+    def wait_until_heard(self) -> None:
+        """While Blender renders it takes no click and no key but Escape."""
+        self.wait("not bpy.app.is_job_running('RENDER')", SECONDS_TO_RENDER, "the end of a render")
+
     def picture(self, name: str) -> Path:
         """Keep what the screen shows once panels have slid to their places."""
         time.sleep(SECONDS_TO_SLIDE)
@@ -234,7 +239,7 @@ class Window:
 
     def _serve(self, button: str, operator: str, find: Callable[[], tuple[int, int]], area: str, region: str) -> None:
         """Click until the operator is called: what has slid away from under the pointer is looked for again."""
-        self.wait("not bpy.app.is_job_running('RENDER')", SECONDS_TO_SERVE, "the end of a render, meanwhile Blender hears no click:")
+        self.wait_until_heard()
         if not self.ask(f"is_operator({operator!r})"):
             return self.click(*find())
         self.wait(f"can({operator!r}, {area!r}, {region!r})", SECONDS_TO_SERVE, f"{operator} can do nothing: its time")
