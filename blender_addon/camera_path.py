@@ -74,6 +74,7 @@ def reading_cameras(
     track, moments = CameraTrack(frames, [], [], []), Moments(scene, frames)
 
     def visit(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph) -> None:
+        moments.play(engine)
         for _, steps in moments:
             if cancelled and cancelled():
                 raise Cancelled("Reading the camera was cancelled.")
@@ -85,11 +86,10 @@ def reading_cameras(
             if progress:
                 progress(len(track.cameras), len(frames))
 
-    with RenderCopy(scene) as copy, _probe(follow) as probe:
+    with RenderCopy(scene) as copy, _probe(follow) as probe, moments.kept():
         _empty(copy.scene)
         if probe:
             copy.scene.collection.objects.link(probe)
-        moments.prepare()
         yield from visiting_render(copy, visit)
     track.notes += missing_notes() + moments.notes
     return track

@@ -43,9 +43,14 @@ def visiting_render(copy: RenderCopy, visit: Visit) -> Renders[None]:
 def reach(engine: bpy.types.RenderEngine, steps: Iterable[tuple[int, float]]) -> None:
     """Set frames (whole, sub-frame) one after the other; Cancelled once the user has ended the render."""
     for whole, subframe in steps:
-        if engine.test_break():
-            raise Cancelled("The render was cancelled.")
+        check_break(engine)
         engine.frame_set(whole, subframe)
+
+
+def check_break(engine: bpy.types.RenderEngine) -> None:
+    """Cancelled once the user has ended the render."""
+    if engine.test_break():
+        raise Cancelled("The render was cancelled.")
 
 
 @contextmanager

@@ -69,15 +69,16 @@ def _reaching(copy: RenderCopy, moments: Moments, request: GenerationRequest) ->
     """The camera at each moment, and the copy ready to be rendered by it. Stepped as the capture does, which leaves
     simulations cached for the render to read."""
     found: list[WindowCamera] = []
-    moments.prepare()
 
     def visit(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph) -> None:
+        moments.play(engine)
         for _, steps in moments:
             reach(engine, steps)
             found.append(WindowCamera(depsgraph, request))
 
     engine = copy.scene.render.engine
-    yield from visiting_render(copy, visit)
+    with moments.kept():
+        yield from visiting_render(copy, visit)
     copy.scene.render.engine = engine
     _set_output(copy.scene, request)
     return found

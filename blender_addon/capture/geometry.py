@@ -93,8 +93,7 @@ def capturing(
     moments = Moments(scene, sample_frames(request.start, request.end, request.frames) if frames is None else frames)
     store = FrameStore(folder)
     try:
-        with RenderCopy(scene) as copy, rest_positions(rendered_objects(scene)):
-            moments.prepare()
+        with RenderCopy(scene) as copy, rest_positions(rendered_objects(scene)), moments.kept():
             sampler = _Sampler(scene, request, moments, store, progress or (lambda done, total: None), cancelled or (lambda: False))
             yield from visiting_render(copy, sampler)
     except BaseException:
@@ -123,6 +122,7 @@ class _Sampler:
         self.assembly = Assembly()
 
     def __call__(self, engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph) -> None:
+        self.moments.play(engine)
         for frame, steps in self.moments:
             if self.cancelled():
                 raise Cancelled("The capture was cancelled.")

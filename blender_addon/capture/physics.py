@@ -8,6 +8,7 @@ the scene has cached; rigid bodies it neither simulates nor reads from an unbake
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from typing import Iterator, Sequence
 
 import bpy
@@ -15,6 +16,8 @@ import msgspec
 
 from ...shared.errors import SceneError
 from ...shared.timeline import split_frame
+from ..stepwise import find_scene
+from .engine import check_break
 from .scene_guard import rendered_objects
 from .unkeyed import unkeyed_changes_kept
 
@@ -56,10 +59,28 @@ class Moments:
             notes.append(f"The scene was played in place first, because a render does not simulate {', '.join(self.played)}.")
         return notes
 
-    def prepare(self) -> None:
-        """Play what a render cannot simulate."""
-        if self.played:
-            play(self.scene, self.start, math.ceil(self.frames[-1]))
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Around the render in which the scene is played: it stands afterwards where it stood."""
+        if not self.played:
+            yield
+            return
+        uid, frame, subframe = self.scene.session_uid, self.scene.frame_current, self.scene.frame_subframe
+        with unkeyed_changes_kept():
+            try:
+                yield
+            finally:
+                if scene := find_scene(uid):  # not after another file was opened
+                    scene.frame_set(frame, subframe=subframe)
+
+    def play(self, engine: bpy.types.RenderEngine) -> None:
+        """Play what a render cannot simulate: the user's own scene frame by frame, as pressing Play does. Inside of a render
+        of its copy, while Blender evaluates it nowhere else; Cancelled once the user has ended that."""
+        frames = range(self.start, math.ceil(self.frames[-1]) + 1) if self.played else ()
+        for done, frame in enumerate(frames):
+            check_break(engine)
+            engine.update_progress(done / len(frames))
+            self.scene.frame_set(frame)
 
     def __iter__(self) -> Iterator[tuple[float, list[tuple[int, float]]]]:
         """(wanted frame, the (frame, sub-frame) pairs to set one after the other)."""
@@ -132,14 +153,3 @@ def _simulates(tree: bpy.types.NodeTree) -> bool:
         node.bl_idname == "GeometryNodeSimulationOutput" or (node.type == "GROUP" and node.node_tree and _simulates(node.node_tree))
         for node in tree.nodes
     )
-
-
-def play(scene: bpy.types.Scene, start: int, end: int) -> None:
-    """Play the user's own scene frame by frame, as pressing Play does, and come back to the frame it stood at."""
-    frame, subframe = scene.frame_current, scene.frame_subframe
-    with unkeyed_changes_kept():
-        try:
-            for step in range(start, end + 1):
-                scene.frame_set(step)
-        finally:
-            scene.frame_set(frame, subframe=subframe)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Iterator
 
 import bpy
@@ -14,17 +14,18 @@ LAST_STEP = re.compile(r"""(?:(?P<owner>.*)\.)?(?P<name>\w+)$""")
 @contextmanager
 def unkeyed_changes_kept() -> Iterator[None]:
     """The values of all animated properties are afterwards what they were before."""
-    before = [(owner, name, _value(owner, name)) for owner, name in _animated()]
+    before = [(block, owner, name, _value(owner, name)) for block, owner, name in _animated()]
     try:
         yield
     finally:
-        for owner, name, value in before:
-            if _value(owner, name) != value:
-                setattr(owner, name, value)
+        for block, owner, name, value in before:
+            with suppress(ReferenceError):  # another file was opened; an owner inside of a block does not say so
+                if block.name and _value(owner, name) != value:
+                    setattr(owner, name, value)
 
 
-def _animated() -> Iterator[tuple[bpy.types.bpy_struct, str]]:
-    """(owner, property name) of every property with a curve. Custom properties in brackets are left out."""
+def _animated() -> Iterator[tuple[bpy.types.ID, bpy.types.bpy_struct, str]]:
+    """(data-block, owner in it, property name) of every property with a curve. Custom properties in brackets are left out."""
     for block in _blocks():
         for path in {curve.data_path for curve in _curves(block.animation_data)}:
             step = LAST_STEP.match(path)
@@ -35,7 +36,7 @@ def _animated() -> Iterator[tuple[bpy.types.bpy_struct, str]]:
             except ValueError:
                 continue  # a curve of something that is gone: Blender ignores it too
             if hasattr(owner, step["name"]):
-                yield owner, step["name"]
+                yield block, owner, step["name"]
 
 
 def _blocks() -> Iterator[bpy.types.ID]:

@@ -67,8 +67,7 @@ def renders(count: int):
             yield from Render(scene, scene)
         return count
     finally:
-        if scene := bpy.data.scenes.get("render me"):
-            bpy.data.scenes.remove(scene)
+        remove_all()
 
 
 @pytest.fixture
@@ -89,7 +88,12 @@ def work(window) -> Twice:
 
 
 def is_there() -> bool:
-    return "render me" in bpy.data.scenes
+    return any(scene.name.startswith("render me") for scene in bpy.data.scenes)
+
+
+def remove_all() -> None:
+    for scene in [each for each in bpy.data.scenes if each.name.startswith("render me")]:
+        bpy.data.scenes.remove(scene)
 
 
 def test_a_job_ends_between_steps(window, work):
@@ -135,7 +139,7 @@ def test_what_is_rendered_stays_until_that_has_ended(window, work):
 
 def test_an_undo_in_between_is_told(window, work):
     window.end(completed=True)
-    bpy.data.scenes.remove(bpy.data.scenes["render me"])
+    remove_all()
     with pytest.raises(SceneError, match="was changed while it was rendered"):
         work.step()
 

@@ -5,13 +5,16 @@ it ends the process). What they come down to is in the other tests: a mesh whose
 identity, and a surface with a volume's material.
 """
 
+from types import SimpleNamespace
+
 import pytest
 
 bpy = pytest.importorskip("bpy", reason="needs Blender")
 
 import msgspec
 
-from diffusion_as_shader.shared.errors import SceneError
+from diffusion_as_shader.blender_addon.capture.physics import Moments
+from diffusion_as_shader.shared.errors import Cancelled, SceneError
 
 from . import zoo
 from .zoo import ZOO, assert_as_in_the_viewport, assert_follows, film, still
@@ -56,6 +59,22 @@ def test_soft_body(scene, baked):
     if baked:
         bake(thing.modifiers[0].point_cache)
     assert_as_in_the_viewport(scene, film(scene, JUMPS), "Soft", atol=2e-3)
+
+
+def test_a_scene_that_is_played_stands_where_it_stood_when_escape_ends_it(scene):
+    """The engine is a stand-in: a module has no render job that a user could end."""
+    thing = zoo.grid("Soft", cells=5)
+    thing.modifiers.new("Soft", "SOFT_BODY").settings.use_goal = False
+    camera = scene.camera
+    camera.keyframe_insert("location", frame=1)
+    scene.frame_set(4)
+    camera.location.x = 7  # and not keyed
+    moments, reached = Moments(scene, [3.0, 9.0]), []
+    engine = SimpleNamespace(test_break=lambda: reached.append(scene.frame_current) or scene.frame_current == 6, update_progress=lambda done: None)
+    with pytest.raises(Cancelled), moments.kept():
+        moments.play(engine)
+    assert reached == [4, 1, 2, 3, 4, 5, 6]
+    assert scene.frame_current == 4 and camera.location.x == 7
 
 
 def rigid(name: str, **place) -> bpy.types.Object:
