@@ -84,7 +84,9 @@ def work(window) -> Twice:
     work = Twice(lambda step: None)
     while not window.rendering:
         assert work.step()
-    return work
+    yield work
+    window.rendering = False
+    work.close()
 
 
 def is_there() -> bool:
