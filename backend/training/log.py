@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 
@@ -39,6 +40,11 @@ def read(run: Path) -> list[dict]:
     """The lines of a run's log; a line that a killed process has left unfinished is left out."""
     lines = (run / FILE).read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def last_loss(run: Path) -> float:
+    """Of the last step that was logged."""
+    return next((line["loss"] for line in reversed(read(run)) if line["event"] == "train"), math.nan)
 
 
 def check_trackers(names: tuple[str, ...]) -> None:

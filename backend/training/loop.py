@@ -180,12 +180,10 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 
 
 def make_optimizer(weights: list[torch.nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW, or bitsandbytes' with 8-bit states. UsageError where that is not installed."""
+    """AdamW, or bitsandbytes' with 8-bit states."""
     options = {"lr": config.learning_rate, "betas": config.betas, "weight_decay": config.weight_decay}
     if config.optimizer == "adamw":
         return torch.optim.AdamW(weights, **options)
-    try:
-        from bitsandbytes.optim import AdamW8bit
-    except ImportError:
-        raise UsageError("The optimizer adamw8bit needs bitsandbytes.", 'Install it, or choose optimizer = "adamw".') from None
+    from bitsandbytes.optim import AdamW8bit
+
     return AdamW8bit(weights, **options)

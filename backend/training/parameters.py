@@ -33,11 +33,9 @@ def trained(transformer: DaSTransformer3DModel) -> dict[str, nn.Parameter]:
 
 
 def add_lora(transformer: DaSTransformer3DModel, rank: int, alpha: float, seed: int) -> None:
-    """Low-rank additions (arXiv 2106.09685) that change nothing at first. UsageError where PEFT is not installed."""
-    try:
-        from peft import LoraConfig
-    except ImportError:
-        raise UsageError("method lora needs PEFT.", "Install the extra 'train', or choose method = \"side\".") from None
+    """Low-rank additions (arXiv 2106.09685) that change nothing at first."""
+    from peft import LoraConfig
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         transformer.add_adapter(LoraConfig(r=rank, lora_alpha=alpha, target_modules=LORA_TARGETS))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,6 +55,7 @@ class Session:
         self.reporter = reporter
         self.stop = stop
         log.check_trackers(config.trackers)
+        _check_packages(config)
         self.accelerator = _accelerator(config)
         _check_batch(config, self.accelerator.num_processes)
         self.checkpoint = Checkpoint(config.weights, from_base=config.from_base)
@@ -167,7 +169,8 @@ class Course:
         finally:
             self.log.close()
         rate = self.config.batch * len(self.seconds) / sum(self.seconds) if self.seconds else 0.0
-        return Result(self.session.run, self.trainer.done, self.last.loss if self.last else float("nan"), self.errors, self.training_errors, rate)
+        loss = self.last.loss if self.last else log.last_loss(self.session.run)
+        return Result(self.session.run, self.trainer.done, loss, self.errors, self.training_errors, rate)
 
     def _run(self) -> None:
         turns = order.Order(data.by_size(self.session.training), self.config.batch, self.config.seed)
@@ -178,6 +181,8 @@ class Course:
         except (Cancelled, NotFinite) as error:
             self.trainer.save()
             raise self._with_way_on(error) from None
+        if not self.last and self._held:  # all steps had been done before
+            self._validate(self.trainer.done)
 
     def _after(self, step: Step) -> None:
         self.last = step
@@ -231,6 +236,14 @@ def _accelerator(config: TrainConfig) -> Accelerator:
         numbers = {name: value for name, value in msgspec.structs.asdict(config).items() if isinstance(value, (int, float, str, bool))}
         accelerator.init_trackers("das", config=numbers)
     return accelerator
+
+
+def _check_packages(config: TrainConfig) -> None:
+    """UsageError where what the configuration asks for is not installed."""
+    if config.optimizer == "adamw8bit" and not find_spec("bitsandbytes"):
+        raise UsageError("The optimizer adamw8bit needs bitsandbytes.", 'Install it, or choose optimizer = "adamw".')
+    if config.method == "lora" and not find_spec("peft"):
+        raise UsageError("The method lora needs PEFT.", "Install the extra 'train', or choose method = \"side\".")
 
 
 def _check_batch(config: TrainConfig, processes: int) -> None:

@@ -1,4 +1,4 @@
-"""What a run tells beside its own log: TensorBoard's files, and the sentence where a tracker is not there."""
+"""What a run tells beside its own log: TensorBoard's files, and the sentence where a tracker or another library is not there."""
 
 import io
 import json
@@ -33,4 +33,12 @@ def test_a_tracker_that_is_not_there_is_told_before_anything_is_loaded(written, 
         session(written(trackers=["wandb"]))
     with pytest.raises(UsageError, match="There is no tracker diary. Choose of .*tensorboard"):
         session(written(trackers=["diary"]))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("setting", "needs"), [({"optimizer": "adamw8bit"}, "The optimizer adamw8bit needs bitsandbytes."), ({"method": "lora"}, "The method lora needs PEFT.")])
+def test_a_library_that_is_not_there_is_told_before_anything_is_loaded(written, tmp_path, monkeypatch, setting, needs):
+    monkeypatch.setattr("diffusion_as_shader.backend.training.session.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=needs):
+        session(written(**setting))
     assert not (tmp_path / "run").exists()

@@ -148,6 +148,11 @@ def test_without_a_cache_it_is_the_same_run(whole, written, tmp_path):
     assert_same(last(tmp_path / "run"), last(whole.run))
 
 
+def test_a_run_that_is_done_says_again_what_it_has_reached(whole):
+    again = session(whole.run.parent / "train.toml").train(resume=True)
+    assert (again.step, again.loss, again.errors, again.training_errors) == (whole.step, whole.loss, whole.errors, whole.training_errors)
+
+
 def test_checkpointing_of_gradients_changes_nothing(whole, written, tmp_path):
     session(written(gradient_checkpointing=False)).train(resume=False)
     for name, one in last(tmp_path / "run").trained.items():
