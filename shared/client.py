@@ -11,7 +11,7 @@ import socket
 import time
 import uuid
 from collections import defaultdict, deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import zmq
@@ -20,9 +20,11 @@ from . import messages, wire
 from .errors import BackendError, DasError, UsageError
 from .processes import pid_alive
 from .request import GenerationRequest
+from .steps import returned
 
 SECONDS_TO_ANSWER = 10.0
 SECONDS_BETWEEN_POLLS = 0.05
+SECONDS_TO_HEAR = 0.005
 LOST_FIX = "Run it again: a new backend is started by itself and goes on where it was. logs/backend.log in the DAS_HOME folder says what happened."
 
 
@@ -77,6 +79,7 @@ class Client:
         self._answers: deque[messages.Message] = deque(maxlen=8)  # of questions nobody waits for, too
         self._lost = self._stopped = False
         self._number, self._unanswered, self._beat = 0, {}, clock()
+        self._arriving, self._unheard = self._arrive(), False  # more has arrived than was taken in
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         wire.join_curve(self._socket, connection.server_public, connection.client_public, connection.client_secret)
@@ -116,7 +119,7 @@ class Client:
         has said that it ends.
         """
         self.hear()
-        if self._lost and job in self._open and not self._events[job]:
+        if self._lost and not self._unheard and job in self._open and not self._events[job]:
             self._open.discard(job)
             kind, said = ("backend_stopped", "was stopped") if self._stopped else ("backend_lost", "has gone")
             return [messages.Failed(job=job, kind=kind, message=f"The backend {said}.", fix=LOST_FIX)]
@@ -217,11 +220,12 @@ class Client:
         return self._lost
 
     def hear(self) -> None:
-        """Take in what has arrived, and keep the lease alive. Never blocks."""
+        """Take in what has arrived, of much a part, and keep the lease alive. Neither blocks nor takes long."""
         if self._socket.closed:
             return
-        while self._socket.poll(0):
-            self._take_in(self._socket.recv_multipart(copy=False))
+        end, self._unheard = time.monotonic() + SECONDS_TO_HEAR, True
+        while self._unheard and time.monotonic() < end:
+            self._unheard = next(self._arriving) > 0
         now = self._clock()
         if now - self._beat >= wire.HEARTBEAT_SECONDS:
             self._beat = now
@@ -230,16 +234,26 @@ class Client:
             self._send(messages.Heartbeat(number=self._number))
             self.is_gone()
         # Judged after reading: a main thread that was away for long finds the answers in its queue.
-        if self._unanswered and now - min(self._unanswered.values()) > wire.SILENCE_SECONDS:
+        if not self._unheard and self._unanswered and now - min(self._unanswered.values()) > wire.SILENCE_SECONDS:
             self._lost = True
 
-    def _take_in(self, frames: list[zmq.Frame]) -> None:
-        try:
-            message = wire.decode(frames, messages.ToClient)
-        except wire.Malformed as error:
-            # Only a backend of another version says what we do not understand, or before it was asked Hello.
-            self.refusal = messages.Refused(kind=error.kind, message=error.message, fix=wire.OTHER_PROTOCOL_FIX)
-            return
+    def _arrive(self) -> Iterator[int]:
+        """For ever: how many bytes were taken in, a chunk of an array at most; 0 where nothing has arrived."""
+        while True:
+            if not self._socket.poll(0):
+                yield 0
+                continue
+            frames = self._socket.recv_multipart(copy=False)
+            try:
+                message = yield from wire.decoding(frames, messages.ToClient)
+            except wire.Malformed as error:
+                # Only a backend of another version says what we do not understand, or before it was asked Hello.
+                self.refusal = messages.Refused(kind=error.kind, message=error.message, fix=wire.OTHER_PROTOCOL_FIX)
+                continue
+            self._take_in(message)
+            yield len(frames[0])
+
+    def _take_in(self, message: messages.Message) -> None:
         match message:
             case messages.Welcome():
                 self.welcome = message
@@ -303,9 +317,9 @@ class Client:
             if happened():
                 return True
             left = end - time.monotonic()
-            if left <= 0 or self._lost:
+            if left <= 0 or (self._lost and not self._unheard):
                 return False
-            self._socket.poll(min(left, SECONDS_BETWEEN_POLLS * 10) * 1000)
+            self._socket.poll(0 if self._unheard else min(left, SECONDS_BETWEEN_POLLS * 10) * 1000)
 
     def _send(self, message: messages.Message) -> None:
         if self._socket.closed:
@@ -319,15 +333,6 @@ class Client:
         if not self._socket.closed:
             self._socket.close(linger=linger)
             self._context.term()
-
-
-def returned(steps: Generator):
-    """Step to the end; what is returned there."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
 
 
 def _other_protocol(protocol: int) -> BackendError:

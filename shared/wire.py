@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import zmq
 from . import messages
 from .errors import DasError
 from .private_file import check_private, write_private
+from .steps import returned
 
 CHUNK_BYTES = 4 << 20  # CURVE is twice as fast on chunks as on one frame of 51 MB
 MAX_HEADER_BYTES = 1 << 20
@@ -106,7 +107,26 @@ def decode(frames: Sequence, kind: Any) -> Any:
 
     Arrays are read-only. Raises Malformed.
     """
-    return _decode(frames, kind, _content)
+    return returned(decoding(frames, kind))
+
+
+def decoding(frames: Sequence, kind: Any) -> Generator[int, None, Any]:
+    """As :func:`decode` in steps, because a large array takes long to put together: the bytes of each chunk once it is in place."""
+    copies: list[tuple[np.ndarray, Any]] = []
+
+    def filled(chunks: list, dtype: np.dtype, shape: list[int]) -> np.ndarray:
+        whole = np.frombuffer(chunks[0], np.uint8) if len(chunks) == 1 else np.empty(size(chunks), np.uint8)
+        if len(chunks) > 1:
+            copies.extend((whole[index * CHUNK_BYTES :][: len(chunk)], chunk) for index, chunk in enumerate(chunks))
+        array = whole.view(dtype).reshape(shape)
+        array.flags.writeable = False
+        return array
+
+    message = _decode(frames, kind, filled)
+    for place, chunk in copies:
+        place[:] = np.frombuffer(chunk, np.uint8)
+        yield len(chunk)
+    return message
 
 
 def outline(frames: Sequence, kind: Any) -> Any:
@@ -156,22 +176,8 @@ def _array(head: ArrayHead, chunks: list, filled: Filled) -> np.ndarray:
     return filled(chunks, dtype, head.shape)
 
 
-def _content(chunks: list, dtype: np.dtype, shape: list[int]) -> np.ndarray:
-    flat = np.frombuffer(chunks[0], np.uint8) if len(chunks) == 1 else _joined(chunks)
-    return flat.view(dtype).reshape(shape)
-
-
 def _zeros(chunks: list, dtype: np.dtype, shape: list[int]) -> np.ndarray:
     return np.broadcast_to(np.zeros((), dtype), shape)
-
-
-def _joined(chunks: list) -> np.ndarray:
-    whole, start = np.empty(size(chunks), np.uint8), 0
-    for chunk in chunks:
-        whole[start : start + len(chunk)] = np.frombuffer(chunk, np.uint8)
-        start += len(chunk)
-    whole.flags.writeable = False
-    return whole
 
 
 def _check_dtype(name: str) -> None:

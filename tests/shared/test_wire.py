@@ -61,6 +61,20 @@ def test_an_array_of_one_chunk_is_not_copied_when_received():
     assert np.shares_memory(back, np.frombuffer(frames[1], np.uint8))
 
 
+def test_a_large_array_is_put_together_a_chunk_a_step():
+    array = np.random.default_rng(0).integers(0, 256, 2 * wire.CHUNK_BYTES + 5, np.uint8)
+    frames, steps = wire.encode(submit(tracking=array, valid=TRACKING)), []
+    decoding = wire.decoding(frames, messages.ToServer)
+    try:
+        while True:
+            steps.append(next(decoding))
+    except StopIteration as end:
+        signals = end.value.signals
+    assert steps == [wire.CHUNK_BYTES, wire.CHUNK_BYTES, 5]
+    assert np.array_equal(signals["tracking"], array) and np.array_equal(signals["valid"], TRACKING)
+    assert not signals["tracking"].flags.writeable
+
+
 def test_objects_are_never_sent():
     with pytest.raises(wire.Malformed):
         wire.encode(submit(a=np.array([{}], dtype=object)))
