@@ -144,7 +144,7 @@ def make_two_variations(window: Window) -> None:
     """Two takes, whose seeds follow each other."""
     set_settings(window, SHORT)
     before = takes()
-    write_into(window, "das.variations", "2")
+    write_into(window, "das.variations", "2", f"{SCENE}.das.variations")
     window.press("das.generate")
     if window.ask(f"len({RUNNER}.jobs)") != 2:
         raise Failed("there are not two jobs")

@@ -17,7 +17,7 @@ from window import Failed, Window
 PAINTING = ("pattern",)  # the phase of painter.py's frames
 ENDLESS = painted("sleep=20")  # each of 9 frames: none of these ends by itself before it is found
 SOON = painted("sleep=1")
-LONG_CAPTURE = {**SHORT, "frames": 161}
+LONG_CAPTURE = {**SHORT, "frames": 321}
 LONG_FIRST_FRAME = {**SHORT, "first_frame": "cycles", "first_frame_samples": 4000}
 WHAT_THERE_IS = f"[sorted(one.name for one in bpy.data.scenes), list({SCENE}.camera.location), {SCENE}.frame_current]"
 SECONDS_TO_ESCAPE = 5
@@ -31,9 +31,9 @@ def cancel_a_capture(window: Window) -> None:
     for phase, settings in (("capture", LONG_CAPTURE), ("first frame", LONG_FIRST_FRAME)):
         set_settings(window, settings)
         begin_generating(window, (phase,))
-        window.move(*window.middle("VIEW_3D"))
-        window.wait(f"bpy.app.is_job_running('RENDER') and {RUNNER}.progress.phase == {phase!r}", SECONDS_TO_GENERATE)
-        window.picture(phase)
+        window.wait(f"bpy.app.is_job_running('RENDER')", SECONDS_TO_GENERATE)
+        if phase == "first frame":
+            window.picture(phase)
         window.key("Escape")
         window.wait(f"not {RUNNER}.running", SECONDS_TO_ESCAPE, f"the end of the {phase}")
         if (message := window.ask(f"{RUNNER}.message")) != "Cancelled.":
@@ -66,7 +66,7 @@ def kill_the_backend(window: Window) -> None:
 
 
 def go_on_by_the_messages_button(window: Window) -> None:
-    window.press("das.resume_last")
+    window.press("das.resume_last", below="das.generate")
     see_progress(window, PAINTING)
     window.picture("gone on")
 
@@ -103,7 +103,7 @@ def see_a_live_preview(window: Window) -> None:
     set_settings(window, PREVIEWING)
     begin_generating(window, ("denoise",))
     window.wait("addon('blender_addon.operators.live_preview').shown_preview() is not None")
-    window.find("das.keep_preview")
+    window.find("das.keep_preview", below="das.generate")
     window.picture("live preview")
 
 

@@ -21,6 +21,8 @@ SHORT = {"engine": "projection", "width": 240, "height": 160, "frames": 9, "firs
 SECONDS_TO_GENERATE = 240
 SECONDS_TO_CANCEL = 30
 SECONDS_BETWEEN_LOOKS = 0.1
+SECONDS_TO_TAKE_IN = 3
+TRIES = 3
 
 
 def painted(words: str) -> dict:
@@ -33,18 +35,21 @@ def set_settings(window: Window, settings: dict) -> None:
     window.ask(f"[setattr({SCENE}.das, name, value) for name, value in {settings!r}.items()]")
 
 
-def write_into(window: Window, button: str, text: str, **where: str) -> None:
-    """Over what a field holds."""
-    window.press(button, **where)
-    window.key("ctrl+a")
-    window.write(text)
-    window.key("Return")
+def write_into(window: Window, button: str, text: str, value: str, **where: str) -> None:
+    """Over what a field holds, whose value in Blender is ``value``. A field that is drawn anew just then does not open."""
+    for _ in range(TRIES):
+        window.press(button, **where)
+        window.key("ctrl+a")
+        window.write(text)
+        window.key("Return")
+        if window.comes(f"str({value}) == {text!r}", SECONDS_TO_TAKE_IN):
+            return
+        window.key("Escape")
+    raise Failed(f"{text} was written {TRIES} times, and there is {window.ask(value)}")
 
 
 def write_prompt(window: Window, prompt: str) -> None:
-    write_into(window, "das.prompt", prompt)
-    if window.ask(f"{SCENE}.das.prompt") != prompt:
-        raise Failed(f"the prompt is {window.ask(f'{SCENE}.das.prompt')}")
+    write_into(window, "das.prompt", prompt, f"{SCENE}.das.prompt")
 
 
 def choose_file(window: Window, file: Path) -> None:

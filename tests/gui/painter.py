@@ -22,6 +22,8 @@ class Painter(PatternEngine):
 
     def generate(self, request, signals, **more):
         coarse = signals["tracking"][::4, ::8, ::8]
+        if "previews" not in request.prompt:
+            yield engines.Progress("pattern", 0, request.frames)
         for event in super().generate(request, signals, **more):
             if not isinstance(event, engines.Preview):
                 yield event

@@ -48,13 +48,15 @@ class Region:
         self._window, self._area, self._region = window, area, region
         self._seen: dict[str, Place] = {}
 
-    def find(self, button: str) -> tuple[int, int]:
-        """Where on the screen the button is whose call or path has ``button`` in it; a long region is scrolled to it."""
+    def find(self, button: str, below: str = "") -> tuple[int, int]:
+        """Where on the screen the button is whose call or path has ``button`` in it, sooner where it is known to stand below
+        another; a long region is scrolled to it."""
         for place in islice(self._remembered(button), 2):
             if found := self._search(button, place.x, [place.depth + STEP * row for row in sorted(range(-NEAR, NEAR), key=abs)]):
                 return found
         for column in COLUMNS[:2]:
-            if found := self._search_view(button, column):
+            found = self._search_below(button, column, below) if below else self._search_view(button, column)
+            if found:
                 return found
         for column in COLUMNS:
             if found := self._search_all(button, column):
@@ -64,10 +66,8 @@ class Region:
     def find_below(self, button: str, upper: str) -> tuple[int, int]:
         """The same of a small button at the end of one of the rows below another, while rows come, go and slide."""
         for column in AT_THE_END * 2:
-            self.find(upper)
-            depth = next(self._remembered(upper)).depth
-            x = round(self._view().width * column)
-            if (found := self.search_down(button, x, depth)) and button in self._window.point(*found, self._question):
+            found = self._search_below(button, column, upper)
+            if found and button in self._window.point(*found, self._question):
                 return found
         raise Failed(f"there is no button {button} below {upper} in {self._area} {self._region}")
 
@@ -116,6 +116,12 @@ class Region:
         """Places where it was seen, the latest first."""
         return (place for text, place in reversed(list(self._seen.items())) if button in text)
 
+    def _search_below(self, button: str, column: float, upper: str) -> tuple[int, int] | None:
+        """Down one column, in the rows below another button."""
+        self.find(upper)
+        depth = next(self._remembered(upper)).depth
+        return self.search_down(button, round(self._view().width * column), depth)
+
     def _search_view(self, button: str, column: float) -> tuple[int, int] | None:
         """Down one column of what is seen."""
         view = self._view()
@@ -138,9 +144,16 @@ class Region:
     def _search(self, button: str, x: int, depths: Iterable[int]) -> tuple[int, int] | None:
         for depth in depths:
             view = self._show(depth)
-            if view and button in self._look(view, Place(x, depth)):
-                return view.left + x, view.top + depth - view.depth
+            if view and button in (text := self._look(view, Place(x, depth))):
+                inside = self._inside(view, Place(x, depth), text)
+                return view.left + x, view.top + inside.depth - view.depth
         return None
+
+    def _inside(self, view: View, place: Place, text: str) -> Place:
+        """Of the same button, but not at its edge: a list that opens there reaches over it, and takes the click for its own."""
+        has_more_below = self._look(view, Place(place.x, place.depth + STEP // 2)) == text
+        self._seen[text] = Place(place.x, place.depth + (STEP // 4 if has_more_below else -STEP // 4))
+        return self._seen[text]
 
     def _look(self, view: View, place: Place) -> str:
         """What the button at a place that is in view does."""

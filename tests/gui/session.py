@@ -42,6 +42,7 @@ STEPS = [
     jobs.undo_in_the_middle_of_a_job,
     jobs.keep_the_live_preview,
     jobs.close_the_file_with_a_queue,
+    takes.see_the_repaint,
     takes.export_the_camera,
     takes.re_apply_from_the_history,
     takes.make_a_take_a_favourite,

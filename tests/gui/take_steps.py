@@ -24,18 +24,12 @@ def re_apply_from_the_history(window: Window) -> None:
     """Another prompt, and then that of a take again, which is found by a word of its own."""
     write_prompt(window, "something else")
     window.region("VIEW_3D", "UI").open_panel("DAS_PT_history")
-    search(window, "painted tin")
-    window.press("das_history.index")
-    window.press("das.apply_take")
+    write_into(window, "das_history.search", "painted tin", f"{HISTORY}.search")
+    window.press("das_history.index", below="das_history.search")
+    window.press("das.apply_take", below="das_history.search")
     window.picture("history")
     if not window.ask(f"{SCENE}.das.prompt").startswith(PROMPT):
         raise Failed(f"the prompt is {window.ask(f'{SCENE}.das.prompt')}")
-
-
-def search(window: Window, words: str) -> None:
-    write_into(window, "das_history.search", words)
-    if window.ask(f"{HISTORY}.search") != words:
-        raise Failed(f"searched for {window.ask(f'{HISTORY}.search')}")
 
 
 def make_a_take_a_favourite(window: Window) -> None:
@@ -50,11 +44,8 @@ def compare_two_takes(window: Window) -> None:
     chosen = window.ask(f"{HISTORY}.chosen")
     other = next(take.name for take in takes() if take.name != chosen and (take / "frames").is_dir())
     before = len(strips_of(window))
-    window.press("das_history.other")
-    window.write(other)
-    window.key("Return")
-    window.wait(f"{HISTORY}.other == {other!r}")
-    window.press("das.compare_takes")
+    write_into(window, "das_history.other", other, f"{HISTORY}.other", below="das.apply_take")
+    window.press("das.compare_takes", below="das.apply_take")
     if len(strips_of(window)) != before + 2:
         raise Failed(f"not two strips more than {before}, but {strips_of(window)}")
     see_strips(window)
@@ -64,7 +55,7 @@ def compare_two_takes(window: Window) -> None:
 def delete_a_take(window: Window) -> None:
     """To the trash of the system."""
     name = window.ask(f"{HISTORY}.chosen")
-    window.press("das.delete_take")
+    window.press("das.delete_take", below="das.apply_take")
     if (PROJECT / "das" / name).exists():
         raise Failed(f"{name} is still there; {window.ask(f'{RUNNER}.message')}")
     if not list(WORK.glob(f"**/Trash/files/{name}")) + list(WORK.glob(f".Trash*/files/{name}")):
@@ -73,8 +64,14 @@ def delete_a_take(window: Window) -> None:
     window.picture("deleted")
 
 
+def see_the_repaint(window: Window) -> None:
+    window.region("VIEW_3D", "UI").open_panel("DAS_PT_repaint")
+    window.picture("repaint")
+
+
 def export_the_camera(window: Window) -> None:
     window.region("VIEW_3D", "UI").open_panel("DAS_PT_camera")
+    window.picture("camera")
     window.press("das.export_camera_path")
     file = PROJECT / "the camera.json"
     choose_file(window, file)
@@ -89,7 +86,7 @@ def see_preferences(window: Window) -> None:
     """In the place of the viewport: a screen without a window manager has no room for a window of theirs."""
     window.ask("place('VIEW_3D')[1].type = 'PREFERENCES'")
     window.ask("bpy.context.preferences.active_section = 'ADDONS'")
-    write_into(window, "addon_search", "diffusion as", **IN_PREFERENCES)
+    write_into(window, "addon_search", "diffusion as", "bpy.context.window_manager.addon_search", **IN_PREFERENCES)
     window.press("addon_expand", **IN_PREFERENCES)
     window.find("das.start_backend", **IN_PREFERENCES)
     window.picture("preferences backend")

@@ -225,13 +225,13 @@ class Window:
         left, top, width, height = self.ask(f"rectangle({area!r}, {region!r})")
         return left + width // 2, top + height // 2
 
-    def find(self, button: str, area: str = "VIEW_3D", region: str = "UI") -> tuple[int, int]:
-        return self.region(area, region).find(button)
+    def find(self, button: str, area: str = "VIEW_3D", region: str = "UI", below: str = "") -> tuple[int, int]:
+        return self.region(area, region).find(button, below)
 
-    def press(self, button: str, area: str = "VIEW_3D", region: str = "UI") -> None:
+    def press(self, button: str, area: str = "VIEW_3D", region: str = "UI", below: str = "") -> None:
         """Click on the button whose call or path, as Blender names it, has ``button`` in it. Where it is one of our operators,
         such as das.generate, that has been called when this returns."""
-        self._serve(button, button.partition("(")[0], lambda: self.find(button, area, region), area, region)
+        self._serve(button, button.partition("(")[0], lambda: self.find(button, area, region, below), area, region)
 
     def press_below(self, button: str, upper: str, operator: str, area: str = "VIEW_3D", region: str = "UI") -> None:
         """A small button at the end of one of the rows below another button, while a job runs: rows come, go and slide."""
