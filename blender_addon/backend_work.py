@@ -10,6 +10,7 @@ from pathlib import Path
 
 import bpy
 import msgspec
+from bpy.app.translations import pgettext_iface as iface_
 
 from ..shared import backend_process, home, wire
 from ..shared.client import connecting
@@ -63,7 +64,7 @@ class ProgramWork(Stepwise):
     @property
     def stopped(self) -> str:
         """What is said after a cancel."""
-        return f"The {self.what} was cancelled."
+        return iface_("The {} was cancelled.").format(iface_(self.what))
 
     def _follow(self, child: ChildProcess) -> Iterator[None]:
         """Hear it until it ends; its exit code."""
@@ -119,11 +120,11 @@ class InstallerWork(ProgramWork):
     def _hear(self, event: dict) -> None:
         super()._hear(event)
         if event.get("event") == "download":
-            self._report(f"{event['phase']}, MB", event["step"] // MEGABYTE, event["total"] // MEGABYTE)
+            self._report(iface_("{}, MB").format(iface_(event["phase"])), event["step"] // MEGABYTE, event["total"] // MEGABYTE)
 
     def _left(self) -> str:
         count = self.result.get("left", 0)
-        return " The former one is removed once nothing runs from it." if count else ""
+        return " " + iface_("The former one is removed once nothing runs from it.") if count else ""
 
 
 class Installation(InstallerWork):
@@ -141,7 +142,7 @@ class Installation(InstallerWork):
     def ready(self) -> str:
         running = backend_process.find_backend() and self.result.get("left")
         notes = "".join(f" {note}" for note in self.result.get("notes", []))
-        return "The backend is installed." + (" Restart it to use it." if running else self._left()) + notes
+        return iface_("The backend is installed.") + (" " + iface_("Restart it to use it.") if running else self._left()) + notes
 
 
 class Removal(InstallerWork):
@@ -157,7 +158,7 @@ class Removal(InstallerWork):
 
     @property
     def ready(self) -> str:
-        return "The backend is removed." + self._left()
+        return iface_("The backend is removed.") + self._left()
 
 
 class Cleaning(InstallerWork):
@@ -185,7 +186,7 @@ class Stopping(Stepwise):
     def ready(self) -> str:
         if not self._again:
             return "The backend is stopped; it starts by itself when it is needed."
-        return f"The backend runs, with {' and '.join(self._engines)}."
+        return iface_("The backend runs, with {}.").format(", ".join(self._engines))
 
     def _run(self) -> Iterator[None]:
         yield from stop(self)
@@ -220,7 +221,7 @@ class Connecting(Stepwise):
 
     @property
     def ready(self) -> str:
-        return f"Connected with {' and '.join(self._engines)}."
+        return iface_("Connected with {}.").format(", ".join(self._engines))
 
     def _run(self) -> Iterator[None]:
         connection = wire.read_connection(self._file)
@@ -260,12 +261,14 @@ class ModelWork(ProgramWork):
 
     @property
     def stopped(self) -> str:
-        return f"The download of {self.name} pauses, and goes on where it is." if self.action == "pull" else super().stopped
+        if self.action != "pull":
+            return super().stopped
+        return iface_("The download of {} pauses, and goes on where it is.").format(self.name)
 
     @property
     def ready(self) -> str:
-        said = {"pull": "is here, and every file has the hash that the hub states", "verify": "is whole", "remove": "is removed"}
-        return f"{self.name} {said[self.action]}." if self.action in said else ""
+        said = {"pull": "{} is here, and every file has the hash that the hub states.", "verify": "{} is whole.", "remove": "{} is removed."}
+        return iface_(said[self.action]).format(self.name) if self.action in said else ""
 
     @property
     def cancel_word(self) -> str:

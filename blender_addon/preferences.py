@@ -27,6 +27,7 @@ class DasPreferences(BackendPreferences, ModelPreferences, bpy.types.AddonPrefer
         name="Takes folder",
         description="Where takes are kept; // stands for the folder of the .blend",
         subtype="DIR_PATH",
+        options={"OUTPUT_PATH", "PATH_SUPPORTS_BLEND_RELATIVE"},
         default="//das/",
     )
     engine: EnumProperty(name="Default engine", description="What makes a video where the scene names nothing", items=ENGINES)

@@ -100,7 +100,7 @@ def draw_upkeep(layout: bpy.types.UILayout, characters: int) -> None:
     elif upkeep.message:
         column = layout.column(align=True)
         column.alert = upkeep.failed
-        draw_lines(column, f"{upkeep.message} {upkeep.fix}".strip(), characters, "ERROR" if upkeep.failed else "CHECKMARK")
+        draw_lines(column, f"{iface_(upkeep.message)} {iface_(upkeep.fix)}".strip(), characters, "ERROR" if upkeep.failed else "CHECKMARK")
         if upkeep.failed:
             draw_mending(layout, upkeep.action, of_preferences=True)
     if upkeep.log:
@@ -141,10 +141,11 @@ def backend_state() -> tuple[str, bool]:
     try:
         chosen = home.chosen_connection()
         if chosen:
-            return f"The backend that {chosen.name} names is used.", True
+            return iface_("The backend that {} names is used.").format(chosen.name), True
         managed, known = find_managed(), home.environments("backend")
         if not known:
-            return "No backend is installed. " + ("Repair it: its Python is gone." if managed else "Install it here."), False
+            fix = "Repair it: its Python is gone." if managed else "Install it here."
+            return f"{iface_('No backend is installed.')} {iface_(fix)}", False
         return f"{_sentence(managed, known[0])} {_process()}", not (managed and managed.version != own_version())
     except DasError as error:
         return str(error), False
@@ -161,13 +162,17 @@ def lacks_model() -> bool:
 
 def _sentence(managed: ManagedBackend | None, used: home.Environment) -> str:
     if managed is None or not managed.works or used.name != home.MANAGED_ENVIRONMENT:
-        better = " The one that is installed here has no model, so it comes second." if managed and managed.works else ""
-        return f"The backend of {used.python} is used, which was not installed here.{better}"
-    old = f" It is of version {managed.version}, and the add-on of {own_version()}: update it." if managed.version != own_version() else ""
-    return f"The backend is installed: {LABELS[managed.kind][:1].lower()}{LABELS[managed.kind][1:]}, Python {managed.python}.{old}"
+        other = iface_("The backend of {} is used, which was not installed here.").format(used.python)
+        return f"{other} {iface_('The one that is installed here has no model, so it comes second.')}" if managed and managed.works else other
+    label = iface_(LABELS[managed.kind])
+    said = iface_("The backend is installed: {kind}, Python {python}.").format(kind=label[:1].lower() + label[1:], python=managed.python)
+    if managed.version == own_version():
+        return said
+    old = iface_("It is of version {old}, and the add-on of {new}: update it.").format(old=managed.version, new=own_version())
+    return f"{said} {old}"
 
 
 def _process() -> str:
     connection = wire.read_connection(home.connection_file())
     runs = connection is not None and connection.is_local and pid_alive(connection.pid)
-    return "It runs." if runs else "It starts when it is needed."
+    return iface_("It runs.") if runs else iface_("It starts when it is needed.")

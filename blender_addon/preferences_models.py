@@ -24,6 +24,7 @@ class ModelPreferences:
         name="Folder",
         description="Where weights are kept. Several users and machines may share one. Empty: in the folder of the backend's own files",
         subtype="DIR_PATH",
+        options={"OUTPUT_PATH"},
         update=choose_models_folder,
     )
     hub_token: StringProperty(
@@ -72,7 +73,9 @@ def _size(entry: Entry) -> str:
     if entry.folder:
         return size_text(entry.bytes)
     whole = size_text(entry.bytes) if entry.bytes else ""
-    return f"{size_text(entry.partial)} of {whole}" if entry.partial and whole else whole or (size_text(entry.partial) if entry.partial else "")
+    if entry.partial and whole:
+        return iface_("{partial} of {whole}").format(partial=size_text(entry.partial), whole=whole)
+    return whole or (size_text(entry.partial) if entry.partial else "")
 
 
 def _draw_buttons(row: bpy.types.UILayout, entry: Entry) -> None:

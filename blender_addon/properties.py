@@ -10,7 +10,7 @@ from ..shared.request import MAX_GUIDANCE_SCALE, MAX_STEPS, MODEL_FRAMES, MODEL_
 from . import task_properties
 from .preferences import ENGINES, default_engine
 from .ranges import RANGES, frame_range
-from .task_properties import RELATIVE, TASKS, DasTaskSettings, apply_task, task_fields
+from .task_properties import FOLDER_OR_HUB, RELATIVE, TASKS, DasTaskSettings, apply_task, task_fields
 
 DEFAULT_ENGINE = "default"
 FIRST_FRAMES = [
@@ -117,7 +117,7 @@ class DasSettings(bpy.types.PropertyGroup):
     weights: StringProperty(
         name="Weights",
         description="The model's weights: a folder, or owner/name on the Hugging Face hub; empty for the published ones",
-        subtype="DIR_PATH", options=RELATIVE,
+        subtype="DIR_PATH", options=FOLDER_OR_HUB,
     )
     from_base: BoolProperty(name="From base", description="The weights are the base model's, without a tracking branch: make a new one")
     steps: IntProperty(name="Steps", description="How many times the model refines the video", min=1, max=MAX_STEPS, soft_max=100, default=50)

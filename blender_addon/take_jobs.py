@@ -13,6 +13,7 @@ from typing import Literal
 
 import bpy
 import numpy as np
+from bpy.app.translations import pgettext_iface as iface_
 
 from ..shared import messages
 from ..shared.errors import Cancelled, DasError, SceneError
@@ -78,7 +79,7 @@ class TakeJob(Stepwise):
     @property
     def ready(self) -> str:
         """What is said at the end."""
-        return f"{self.folder.name} is ready."
+        return iface_("{} is ready.").format(self.folder.name)
 
     @property
     def candidates(self) -> list[Path]:

@@ -12,6 +12,7 @@ from .footage import STRIP
 
 OFF = "off"
 RELATIVE = {"PATH_SUPPORTS_BLEND_RELATIVE"}  # of paths
+FOLDER_OR_HUB = {*RELATIVE, "OUTPUT_PATH"}  # what is no folder is not drawn in red: it may be on the hub
 TASKS = [
     ("mesh_to_video", "Mesh to video", "The scene's animation, surface by surface"),
     ("camera_control", "Camera control", "A picture or video seen by a moving camera"),
@@ -84,7 +85,7 @@ class DasTaskSettings(bpy.types.PropertyGroup):
     )
     depth: EnumProperty(name="Depth", description="How far away each pixel is", items=DEPTHS)
     depth_weights: StringProperty(
-        name="Depth weights", description="A folder or hub id in place of the depth model's own weights", subtype="DIR_PATH", options=RELATIVE
+        name="Depth weights", description="A folder or hub id in place of the depth model's own weights", subtype="DIR_PATH", options=FOLDER_OR_HUB
     )
 
     path: EnumProperty(name="Path", description="How the camera moves", items=PATHS)
@@ -118,8 +119,8 @@ class DasTaskSettings(bpy.types.PropertyGroup):
     )
     candidates: IntProperty(name="Candidates", description="How many are painted to choose from", min=1, max=MAX_CANDIDATES, default=1)
     repaint_steps: IntProperty(name="Steps", description="Denoising steps of the repaint; 0 is the model's own count", min=0)
-    repaint_weights: StringProperty(name="Weights", description="A folder or hub id in place of the model's own weights", subtype="DIR_PATH", options=RELATIVE)
-    repaint_base: StringProperty(name="Base", description="With SDXL: a folder or hub id of another model to control", subtype="DIR_PATH", options=RELATIVE)
+    repaint_weights: StringProperty(name="Weights", description="A folder or hub id in place of the model's own weights", subtype="DIR_PATH", options=FOLDER_OR_HUB)
+    repaint_base: StringProperty(name="Base", description="With SDXL: a folder or hub id of another model to control", subtype="DIR_PATH", options=FOLDER_OR_HUB)
 
 
 def task_fields(tasks: DasTaskSettings, task: Task) -> dict:

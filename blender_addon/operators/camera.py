@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntVectorProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper, ImportHelper
 
@@ -95,7 +96,7 @@ class DAS_OT_export_camera_path(_OnACamera, bpy.types.Operator, ExportHelper):
         with _progress(context) as progress:
             track = read_cameras(context.scene, request, progress=progress)
         write_path(path_of_track(track, request), Path(self.filepath), self.format)
-        return [*track.notes, *filter(None, [FORMATS[self.format].lacks]), f"Wrote {self.filepath}."]
+        return [*track.notes, *filter(None, [FORMATS[self.format].lacks]), rpt_("Wrote {}.").format(self.filepath)]
 
 
 class DAS_OT_import_camera_path(_OnACamera, bpy.types.Operator, ImportHelper):
@@ -121,7 +122,7 @@ class DAS_OT_import_camera_path(_OnACamera, bpy.types.Operator, ImportHelper):
         path = read_path(Path(self.filepath), format, tuple(self.size) if all(self.size) else None)
         camera, notes = add_path_camera(context.scene, path, fit=context.scene.das.fit, set_render_size=self.set_render_size)
         first, last = path.frames[0].frame, path.frames[-1].frame
-        return [*notes, f"{camera.name} follows the path in frames {first:g} to {last:g}."]
+        return [*notes, rpt_("{} follows the path in frames {:g} to {:g}.").format(camera.name, first, last)]
 
 
 class DAS_OT_add_camera_motion(_OnACamera, bpy.types.Operator):
@@ -171,7 +172,7 @@ class DAS_OT_add_camera_motion(_OnACamera, bpy.types.Operator):
             track = read_cameras(context.scene, request, frames_to_key(request), progress=progress)
         moved = with_motion(track, request, self.motion, order)
         camera, notes = add_moved_camera(context.scene, moved)
-        return [*track.notes, *notes, f"{camera.name} is now the scene's camera."]
+        return [*track.notes, *notes, rpt_("{} is now the scene's camera.").format(camera.name)]
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
 from bpy.props import StringProperty
 from send2trash import TrashPermissionError, send2trash
 
@@ -46,7 +47,7 @@ class DAS_OT_apply_take(_OnATake, bpy.types.Operator):
 
     def act(self, context: bpy.types.Context, entry: Entry) -> None:
         apply_request(context.scene, entry.request)
-        self.report({"INFO"}, f"The settings of {entry.name} are back.")
+        self.report({"INFO"}, rpt_("The settings of {} are back.").format(entry.name))
 
     def _entry(self, context: bpy.types.Context) -> Entry:
         if not self.filepath:
@@ -66,7 +67,7 @@ class DAS_OT_add_take(_OnATake, bpy.types.Operator):
     def act(self, context: bpy.types.Context, entry: Entry) -> None:
         scene = _shown_scene(context)
         if find_strip(scene, entry.folder / "frames"):
-            self.report({"INFO"}, f"{entry.name} is in the Sequencer already; this is one more strip of it.")
+            self.report({"INFO"}, rpt_("{} is in the Sequencer already; this is one more strip of it.").format(entry.name))
         add_take(scene, entry.folder, entry.request)
 
 
@@ -138,7 +139,7 @@ class DAS_OT_delete_take(_OnATake, bpy.types.Operator):
         except (TrashPermissionError, OSError) as error:
             raise UsageError(f"{entry.name} cannot be moved to the trash: {error}.", "Delete its folder by hand.") from None
         history.read()
-        self.report({"INFO"}, f"{entry.name} is in the trash.")
+        self.report({"INFO"}, rpt_("{} is in the trash.").format(entry.name))
 
 
 def _shown_scene(context: bpy.types.Context) -> bpy.types.Scene:
@@ -164,7 +165,7 @@ class DAS_OT_drop_video(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         if _take_around(Path(self.filepath)):
             return bpy.ops.das.apply_take(filepath=self.filepath)
-        self.report({"INFO"}, f"{Path(self.filepath).name} belongs to no take, so it becomes an empty.")
+        self.report({"INFO"}, rpt_("{} belongs to no take, so it becomes an empty.").format(Path(self.filepath).name))
         return bpy.ops.object.empty_image_add("INVOKE_DEFAULT", filepath=self.filepath)
 
 

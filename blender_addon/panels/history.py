@@ -80,7 +80,7 @@ def _draw_chosen(layout: bpy.types.UILayout, context: bpy.types.Context, entry: 
         draw_lines(column, entry.record.score.sentence.capitalize(), line_length(context))
     if entry.record.failure:
         column.alert = True
-        draw_lines(column, f"{entry.record.failure.message} {entry.record.failure.fix}", line_length(context))
+        draw_lines(column, f"{iface_(entry.record.failure.message)} {iface_(entry.record.failure.fix)}", line_length(context))
 
 
 def _draw_buttons(layout: bpy.types.UILayout, shown: bpy.types.PropertyGroup, entry: Entry) -> None:

@@ -49,7 +49,9 @@ def _draw_own(column: bpy.types.UILayout, job: TakeJob) -> None:
     _draw_state(row, info.state if info else "", job.progress)
     if info:
         _draw_moves(row, info.job, info.position)
-    row.operator("das.cancel_queued", text="", icon="CANCEL").folder = str(job.folder)
+    cross = row.row()
+    cross.enabled = not job.renders  # Esc ends it then, and Blender locks its buttons
+    cross.operator("das.cancel_queued", text="", icon="CANCEL").folder = str(job.folder)
 
 
 def _row(column: bpy.types.UILayout, job: str, title: str) -> bpy.types.UILayout:

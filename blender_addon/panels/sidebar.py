@@ -73,7 +73,7 @@ def _draw_state(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         row = layout.row(align=True)
         draw_progress(row, runner.progress)
         if runner.renders:  # Blender locks its buttons meanwhile
-            row.label(text="Esc cancels", icon="EVENT_ESC")
+            row.label(text="cancels", icon="EVENT_ESC")  # the icon is the key
         else:
             row.operator("das.cancel", text="", icon="CANCEL")
     if runner.message:
