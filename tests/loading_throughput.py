@@ -34,7 +34,7 @@ from diffusion_as_shader.shared.report import Reporter  # noqa: E402
 
 WIDTH, HEIGHT, FRAMES = 720, 480, 49
 LATENTS, CHANNELS = (13, 60, 90), 32  # of means and logarithms of variances
-TIMES, SCANNED, STEPS = 2, 200, 20
+TIMES, SCANNED, STEPS = 20, 200, 20
 
 
 class SameText:
@@ -72,10 +72,10 @@ def fill(cache: LatentCache, found: list[data.Source]) -> None:
         cache._keep(source, data.Latents(moving, moving.clone(), moving[:, :1].clone(), picture))
 
 
-def rate(clips: data.Clips, workers: int) -> float:
+def rate(clips: data.Clips, workers: int, times: int) -> float:
     """Samples a second, in micro-batches of two, once what it starts with is over."""
     count = len(clips.sources)
-    batches = [[(0, place, number) for place, number in enumerate((i % count, (i + 1) % count))] for i in range(0, 2 * TIMES * count, 2)]
+    batches = [[(0, place, number) for place, number in enumerate((i % count, (i + 1) % count))] for i in range(0, times * count, 2)]
     began, samples = None, 0
     for batch in data.loader(clips, iter(batches), workers):
         if began is None:
@@ -93,7 +93,8 @@ def tell_loading(folder: Path, count: int, workers: list[int]) -> None:
     films = sum((folder / path).stat().st_size for record in Dataset.open(folder).records for path in (record.video, record.tracking)) / count / 1e6
     print(f"{count} clips of {FRAMES} frames, {WIDTH}x{HEIGHT}: {size:.1f} MB of latents a clip, {films:.1f} MB of video and tracking video")
     for many in workers:
-        cached, decoded = (rate(data.Clips(found, one, SameText()), many) for one in (cache, None))
+        cached = rate(data.Clips(found, cache, SameText()), many, TIMES)
+        decoded = rate(data.Clips(found, None, SameText()), many, 2)
         print(f"  {many} workers: {cached:7.1f} samples a second from latents, {decoded:5.2f} from video (decoded, not encoded)")
 
 

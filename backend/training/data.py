@@ -5,6 +5,7 @@ Pictures go into the VAE in -1..1, video and tracking alike, as the published mo
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -134,5 +135,15 @@ class Clips(Dataset):
 
 
 def loader(clips: Clips, batches: Iterator[list[tuple[int, int, int]]], workers: int) -> DataLoader:
-    """Lists of samples, read ahead by ``workers`` processes."""
-    return DataLoader(clips, batch_sampler=batches, num_workers=workers, collate_fn=list, persistent_workers=False)
+    """Lists of samples, read ahead by ``workers`` processes.
+
+    These are spawned: a fork gets the decoders of this process without their threads, and waits for those for ever when it
+    frees what it never used.
+    """
+    context = "spawn" if workers else None
+    return DataLoader(clips, batch_sampler=batches, num_workers=workers, collate_fn=list, multiprocessing_context=context, worker_init_fn=_leave_interrupts)
+
+
+def _leave_interrupts(worker: int) -> None:
+    """A terminal's Ctrl-C reaches all processes: the main one ends the run, and needs the others until then."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -35,7 +35,9 @@ def export(config: TrainConfig, trained: Path, output: Path, told: Callable[[str
     try:
         shutil.rmtree(partial, ignore_errors=True)
         told("write")
-        transformer.to(dtype).save_pretrained(partial / "transformer", max_shard_size=SHARD)
+        for parameter in transformer.parameters():
+            parameter.data = parameter.data.to(dtype)  # diffusers' own to() warns of an empty list
+        transformer.save_pretrained(partial / "transformer", max_shard_size=SHARD)
         _link_others(base.place.folder, partial)
         made = {"step": saved.state.step, "method": config.method, "base": base.name, "versions": saved.state.versions}
         (partial / "training.json").write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
