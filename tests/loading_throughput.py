@@ -78,10 +78,9 @@ def rate(clips: data.Clips, workers: int, times: int) -> float:
     batches = [[(0, place, number) for place, number in enumerate((i % count, (i + 1) % count))] for i in range(0, times * count, 2)]
     began, samples = None, 0
     for batch in data.loader(clips, iter(batches), workers):
-        if began is None:
-            began = time.perf_counter()
-            continue
-        samples += len(batch)
+        if began is not None:
+            samples += len(batch)
+        began = began or time.perf_counter()
     return samples / (time.perf_counter() - began)
 
 

@@ -15,6 +15,7 @@ from ...shared.dataset import FAILURES, Dataset, note_failure, with_errors
 from ...shared.errors import DONE, Cancelled, DasError, GenerationError, UsageError
 from ...shared.interrupt import cancelled_by_signal
 from ...shared.only_writer import only_writer
+from ...shared.points import query_points
 from ...shared.report import Reporter
 from ...shared.request import GenerationRequest, check
 from ...shared.task_options import task_changes
@@ -50,7 +51,17 @@ def asked_for(args: argparse.Namespace) -> Asked:
         raise UsageError("A video is no scene, so it has no depth of its own.", "Give a depth file, moge or depth_anything.")
     request = GenerationRequest(task="motion_transfer", width=width, height=height, frames=args.count, fit=args.fit, **changes)
     check(msgspec.structs.replace(request, source="video", prompt="video"))
+    if request.transfer.tracker != "file":
+        _check_grid(request)
     return Asked(request, options.parse_range(args.frames) if args.frames else None, args.lens)
+
+
+def _check_grid(request: GenerationRequest) -> None:
+    """UsageError where the clips are too small for so many points."""
+    try:
+        query_points(msgspec.structs.replace(request, points=request.transfer.grid))
+    except UsageError as error:
+        raise UsageError(error.message, "Give fewer with --grid, for example --grid 24x16.") from None
 
 
 def _make(videos: list[Entry], asked: Asked, dataset: Dataset, reporter: Reporter) -> list[Path]:
@@ -118,5 +129,5 @@ def _tell(dataset: Dataset, made: int, failed: list[Path], reporter: Reporter) -
     count = len(dataset.records)
     lines = [f"{dataset.root}: {_clips(dataset)}, {made} of them new."]
     if failed:
-        lines.append(f"Of {len(failed)} videos none could be made: see {dataset.root / FAILURES}; the same command tries them again.")
+        lines.append(f"{len(failed)} video{'s' if len(failed) != 1 else ''} gave no clip: see {dataset.root / FAILURES}; the same command tries again.")
     reporter.result("\n".join(lines), dataset=str(dataset.root.resolve()), clips=count, made=made, failed=[str(video) for video in failed])

@@ -155,6 +155,7 @@ def test_what_makes_no_sense_is_refused(videos, tmp_path):
         (videos, "--tracks", tmp_path / "list.txt"): "is no folder",
         (videos, "--depth", "scene"): "A video is no scene",
         (videos, "--size", "100x64"): "100",
+        (videos, "--size", "96x64"): "A grid of 70x70 points does not fit 96x64 pixels. Give fewer with --grid",
     }.items():
         with pytest.raises(UsageError) as raised:
             made(*out, *words)
