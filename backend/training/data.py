@@ -20,7 +20,7 @@ from ..models import decode, latents
 from ..vision.footage import Movie
 from ..vision.window import ASPECT_TOLERANCE, Look, Window
 from .config import check_size, parse_bucket, size_in_words
-from .inspection import Size, probe
+from .inspection import Progress, Size, each, probe
 
 class Source(NamedTuple):
     """A clip and the size that it is trained at."""
@@ -56,12 +56,13 @@ class Sample(NamedTuple):
     text: torch.Tensor
 
 
-def sources(clips: list[Clip], buckets: tuple[str, ...]) -> list[Source]:
-    """Each clip with its size: its own, or the first bucket of its aspect that it is long enough for.
+def sources(clips: list[Clip], buckets: tuple[str, ...], progress: Progress = lambda done, total: None) -> list[Source]:
+    """Each clip with its size: its own, or the first bucket of its aspect that it is long enough for. Each video is opened.
 
-    UsageError where a clip cannot be read, has a size the model cannot make, or fits no bucket.
+    UsageError where a clip cannot be read, has a size the model cannot make, or fits no bucket. What ``progress`` raises ends it.
     """
-    return [Source(clip, _bucket(clip, [parse_bucket(text) for text in buckets])) for clip in clips]
+    sizes = [parse_bucket(text) for text in buckets]
+    return each(lambda clip: Source(clip, _bucket(clip, sizes)), clips, progress)
 
 
 def by_size(found: list[Source]) -> list[list[int]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from .config import check_size, size_in_words
 
 Size = tuple[int, int, int]  # width, height, frames
 Progress = Callable[[int, int], None]
+Found = TypeVar("Found")
 TILE_WIDTH, TIMES, LABEL = 192, 4, 16
 
 
@@ -37,14 +40,26 @@ def probe(file: Path) -> Size:
     return (*movie.size, movie.count)
 
 
+def each(look: Callable[[Clip], Found], clips: list[Clip], progress: Progress) -> list[Found]:
+    """``look`` at each clip, on all cores: decoders leave Python's lock. The first error ends it, as does what ``progress`` raises."""
+    found = []
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        for one in pool.map(look, clips):
+            found.append(one)
+            progress(len(found), len(clips))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return found
+
+
 def check(root: Path, progress: Progress) -> list[Finding]:
     """All that is wrong: with the lists, and, where these are right, with the clips themselves."""
     if findings := check_lists(root):
         return findings
-    clips, sizes = Dataset.open(root).clips, []
-    for index, clip in enumerate(clips):
-        findings += _check_clip(clip, sizes)
-        progress(index + 1, len(clips))
+    clips = Dataset.open(root).clips
+    looked = each(_check_clip, clips, progress)
+    sizes, findings = [size for size, _ in looked], [one for _, told in looked for one in told]
     common = max(set(sizes), key=sizes.count) if sizes else None
     others = [(clip, size) for clip, size in zip(clips, sizes) if size and size != common]
     if others:
@@ -54,14 +69,12 @@ def check(root: Path, progress: Progress) -> list[Finding]:
     return findings
 
 
-def _check_clip(clip: Clip, sizes: list[Size | None]) -> list[Finding]:
-    """Adds its size, None where it cannot be read."""
+def _check_clip(clip: Clip) -> tuple[Size | None, list[Finding]]:
+    """Its size, None where it cannot be read, and what is wrong with it."""
     try:
         video, tracking = probe(clip.video), probe(clip.tracking)
     except UsageError as error:
-        sizes.append(None)
-        return [Finding("videos.txt", clip.line, error.message, error.fix)]
-    sizes.append(video)
+        return None, [Finding("videos.txt", clip.line, error.message, error.fix)]
     findings = []
     if video != tracking:
         text = f"{clip.video.name} is {size_in_words(*video)}, and its tracking {size_in_words(*tracking)}."
@@ -75,7 +88,7 @@ def _check_clip(clip: Clip, sizes: list[Size | None]) -> list[Finding]:
     movie.close()
     if black:
         findings.append(Finding("trackings.txt", clip.line, f"{clip.tracking.name} begins black: nothing is followed.", "Take the clip out, or make it anew."))
-    return findings
+    return video, findings
 
 
 def motions(clips: list[Clip], progress: Progress) -> Iterator[Motion]:

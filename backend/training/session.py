@@ -59,8 +59,13 @@ class Session:
         self.accelerator = _accelerator(config)
         _check_batch(config, self.accelerator.num_processes)
         self.checkpoint = Checkpoint(config.weights, from_base=config.from_base)
-        self.training, self.held_out = _sources(config)
+        self.training, self.held_out = _sources(config, self._opened)
         self._check_sizes()
+
+    def _opened(self, done: int, total: int) -> None:
+        if self.stop():
+            raise Cancelled("The clips were not all opened.", "Start again.")
+        self.reporter.progress("open clips", done, total)
 
     @property
     def device(self) -> torch.device:
@@ -254,11 +259,11 @@ def _check_batch(config: TrainConfig, processes: int) -> None:
         )
 
 
-def _sources(config: TrainConfig) -> tuple[list[data.Source], list[data.Source]]:
+def _sources(config: TrainConfig, progress: data.Progress) -> tuple[list[data.Source], list[data.Source]]:
     """Clips to train on, and those held out: of their own folder, or the last of the dataset."""
-    found = data.sources(_checked(config.data), config.buckets)
+    found = data.sources(_checked(config.data), config.buckets, progress)
     if config.validation:
-        return found, data.sources(_checked(config.validation), config.buckets)
+        return found, data.sources(_checked(config.validation), config.buckets, progress)
     count = config.held_out
     if count >= len(found):
         raise UsageError(f"{config.data} has {len(found)} clips, and {count} are held out.", "Hold out fewer, or make more clips.")
