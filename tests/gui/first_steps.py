@@ -91,6 +91,12 @@ def see_each_task(window: Window) -> None:
         raise Failed("the first task does not come back")
 
 
+def see_the_repaint(window: Window) -> None:
+    header = window.region("VIEW_3D", "UI").open_panel("DAS_PT_repaint")
+    window.picture("repaint")
+    window.click(*header)
+
+
 def open_the_sequencer(window: Window) -> None:
     window.move(*window.middle("DOPESHEET_EDITOR"))
     window.key("shift+F8")

@@ -21,7 +21,7 @@ LONG_CAPTURE = {**SHORT, "frames": 321}
 LONG_FIRST_FRAME = {**SHORT, "first_frame": "cycles", "first_frame_samples": 4000}
 WHAT_THERE_IS = f"[sorted(one.name for one in bpy.data.scenes), list({SCENE}.camera.location), {SCENE}.frame_current]"
 SECONDS_TO_ESCAPE = 5
-PREVIEWING = painted("previews=200 pause=3")
+PREVIEWING = painted("previews=200 pause=6")
 
 
 def cancel_a_capture(window: Window) -> None:
@@ -174,6 +174,7 @@ def work_in_a_second_window(window: Window) -> None:
 
 def quit_in_the_middle_of_a_job(window: Window) -> None:
     set_settings(window, ENDLESS)
-    begin_generating(window, PAINTING)
+    begin_generating(window)
+    window.wait(f"{RUNNER}.running and not {RUNNER}.uses_scene", SECONDS_TO_GENERATE, "a job that the backend has")
     window.move(*window.middle("VIEW_3D"))
     window.quit()

@@ -80,13 +80,13 @@ class Region:
         view = self._view()
         return view.depth + y - view.top
 
-    def open_panel(self, panel: str) -> None:
-        """Click on the header of a closed panel of the extension that is one of the last in its region.
+    def open_panel(self, panel: str) -> tuple[int, int] | None:
+        """Click on the header of a closed panel of the extension that is one of the last in its region, and say where that is.
 
         Headers are no buttons; but an open panel is drawn, and the clock sees that.
         """
         if self._is_open(panel):
-            return
+            return None
         while self._scroll(1):
             pass
         view = self._view()
@@ -96,7 +96,7 @@ class Region:
             place = view.left + x, view.top + depth - view.depth
             self._window.click(*place)
             if self._is_open(panel):
-                return
+                return place
             self._window.click(*place)  # another panel's header, or nothing's
         raise Failed(f"there is no header of {panel} in {self._area} {self._region}")
 

@@ -64,11 +64,6 @@ def delete_a_take(window: Window) -> None:
     window.picture("deleted")
 
 
-def see_the_repaint(window: Window) -> None:
-    window.region("VIEW_3D", "UI").open_panel("DAS_PT_repaint")
-    window.picture("repaint")
-
-
 def export_the_camera(window: Window) -> None:
     window.region("VIEW_3D", "UI").open_panel("DAS_PT_camera")
     window.picture("camera")
@@ -100,11 +95,11 @@ def see_preferences(window: Window) -> None:
 def open_models(window: Window) -> None:
     """By a click on the header below the buttons of the backend, which itself is none."""
     left, _, width, _ = window.ask("rectangle('PREFERENCES', 'WINDOW')")
-    _, y = window.find("das.stop_backend", **IN_PREFERENCES)
-    preferences, x = window.region(**IN_PREFERENCES), width // 2
-    for below in range(2, 12):
-        window.click(left + x, y + below * HALF_A_ROW)
-        if preferences.search_down("models_folder", x, preferences.depth_of(y + below * HALF_A_ROW)):
+    preferences, x = window.region(**IN_PREFERENCES), round(width * 0.7)
+    for half_rows in (4, 3, 5, 2, 6):
+        _, y = window.find("das.stop_backend", **IN_PREFERENCES)
+        window.click(left + x, y + half_rows * HALF_A_ROW)
+        if preferences.search_down("models_folder", x, preferences.depth_of(y + half_rows * HALF_A_ROW), rows=5):
             return
     raise Failed("the box Models does not open")
 
