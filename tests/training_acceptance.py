@@ -1,6 +1,6 @@
 """Does training teach a model to follow its tracking? 40 clips of a scripted scene, a tiny base, three seeds; a few minutes on two cores.
 
-``python tests/training_acceptance.py [FOLDER] [--seeds 0 1 2] [--steps 200]`` with the model's Python, where a Blender is
+``python tests/training_acceptance.py [FOLDER] [--seeds 0 1 2] [--steps 150]`` with the model's Python, where a Blender is
 registered (python3 install/run.py setup --model). Makes the clips with das dataset blender (17 frames of 96x64 by Workbench),
 32 to train on and 8 held out; a base that has never seen tracking (tests/model/tiny_base.py); and trains the branch alone with
 das train, once a seed. Prints, for each, how much larger the error of v is with another clip's tracking than with the clip's own, and
@@ -70,7 +70,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, help="a new folder to work in, which stays (default: one that goes)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=150)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or Path(temporary)
