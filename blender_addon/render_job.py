@@ -1,4 +1,4 @@
-"""Renders of ours: at once, or in the window as Blender's own job, with progress and X in the status bar, ended by Esc.
+"""Renders of ours: at once, or in the window as Blender's own job, with progress in the status bar, ended by Esc.
 
 What needs renders is a generator that yields each :class:`Render` when it comes to it and returns what it has made. Who steps
 it chooses how they are done: :func:`at_once`, or a Stepwise, which lets Blender go on meanwhile.

@@ -73,7 +73,9 @@ def _draw_state(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         row = layout.row(align=True)
         draw_progress(row, runner.progress)
         if runner.renders:  # Blender locks its buttons meanwhile
-            row.label(text="cancels", icon="EVENT_ESC")  # the icon is the key
+            row.label(text="", icon="EVENT_ESC")
+            row.separator()  # the icon is the key, and wider than others
+            row.label(text="cancels")
         else:
             row.operator("das.cancel", text="", icon="CANCEL")
     if runner.message:
