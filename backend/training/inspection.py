@@ -60,11 +60,12 @@ def check(root: Path, progress: Progress) -> list[Finding]:
     clips = Dataset.open(root).clips
     looked = each(_check_clip, clips, progress)
     sizes, findings = [size for size, _ in looked], [one for _, told in looked for one in told]
-    common = max(set(sizes), key=sizes.count) if sizes else None
+    known = [size for size in sizes if size]
+    common = max(set(known), key=known.count) if known else None
     others = [(clip, size) for clip, size in zip(clips, sizes) if size and size != common]
     if others:
         clip, size = others[0]
-        text = f"{len(others)} clips are not of the size that most have, {size_in_words(*common)}: this is {size_in_words(*size)}."
+        text = f"{len(others)} clip{'s are' if len(others) > 1 else ' is'} not of the size that most have, {size_in_words(*common)}: this is {size_in_words(*size)}."
         findings.append(Finding("videos.txt", clip.line, text, "Render them anew, or train with buckets (docs/training.md)."))
     return findings
 

@@ -87,6 +87,13 @@ def test_clips_that_are_corrupt_short_black_or_of_another_size(dataset):
     assert "2 clips are not of the size that most have, 96x64 with 9 frames: this is 64x64 with 9 frames." in told["videos.txt, line 4"]
 
 
+def test_a_dataset_of_which_most_cannot_be_read(dataset):
+    for name in ("00001", "00002"):
+        (dataset / f"videos/{name}.mkv").write_bytes(b"nothing")
+    code, out, err = das("check", dataset)
+    assert code == 2 and out.count("cannot be read as a video") == 2 and "Traceback" not in err
+
+
 def test_what_is_no_dataset_is_told(tmp_path):
     for action in ("check", "stats", "preview"):
         code, _, err = das(action, tmp_path / "none")
