@@ -80,6 +80,10 @@ class Region:
         view = self._view()
         return view.depth + y - view.top
 
+    def scroll_to_the_end(self) -> None:
+        while self._scroll(1):
+            pass
+
     def open_panel(self, panel: str) -> tuple[int, int] | None:
         """Click on the header of a closed panel of the extension that is one of the last in its region, and say where that is.
 
@@ -87,8 +91,7 @@ class Region:
         """
         if self._is_open(panel):
             return None
-        while self._scroll(1):
-            pass
+        self.scroll_to_the_end()
         view = self._view()
         x, depths = round(view.width * 0.3), range(view.depth + view.height - STEP, view.depth, -STEP)
         lowest = next((depth for depth in depths if self._look(view, Place(x, depth))), view.depth)

@@ -65,7 +65,9 @@ def delete_a_take(window: Window) -> None:
 
 
 def export_the_camera(window: Window) -> None:
-    window.region("VIEW_3D", "UI").open_panel("DAS_PT_camera")
+    sidebar = window.region("VIEW_3D", "UI")
+    sidebar.open_panel("DAS_PT_camera")
+    sidebar.scroll_to_the_end()
     window.picture("camera")
     window.press("das.export_camera_path")
     file = PROJECT / "the camera.json"
@@ -89,6 +91,7 @@ def see_preferences(window: Window) -> None:
     window.press("das.list_models", **IN_PREFERENCES)
     window.wait(f"{UPKEEP}.models is not None and not {UPKEEP}.running", 60, "the list of models")
     window.settle()
+    window.region(**IN_PREFERENCES).scroll_to_the_end()
     window.picture("preferences models")
 
 
