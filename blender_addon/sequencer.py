@@ -134,6 +134,13 @@ def find_strip(scene: bpy.types.Scene, folder: Path) -> bpy.types.ImageStrip | N
     return None
 
 
+def takes_on_strips() -> set[str]:
+    """Names of the takes that strips of this file show, also where such a take is in the trash."""
+    editors = [scene.sequence_editor for scene in bpy.data.scenes if scene.sequence_editor]
+    strips = [strip for editor in editors for strip in editor.strips if strip.type == "IMAGE"]
+    return {Path(bpy.path.abspath(strip.directory)).parent.name for strip in strips}
+
+
 def refresh(strip: bpy.types.ImageStrip) -> None:
     """Show the files as they are now: Blender keeps what it read before."""
     strip.invalidate_cache("RAW")

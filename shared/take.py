@@ -21,7 +21,7 @@ import hashlib
 import itertools
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, Protocol
@@ -293,12 +293,14 @@ class Take:
             ) from error
 
 
-def new_take_folder(parent: Path, name: str) -> Path:
-    """The next of ``name``-001, -002 ... in ``parent``, made at once, so that two processes never share one."""
+def new_take_folder(parent: Path, name: str, used: Iterable[str] = ()) -> Path:
+    """The next of ``name``-001, -002 ... in ``parent``, made at once, so that two processes never share one. It comes after
+    those that are there and after the names ``used``, of takes that may be in the trash."""
     pattern = re.compile(re.escape(name) + r"-(\d+)")
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        numbers = [int(match[1]) for entry in parent.iterdir() if (match := pattern.fullmatch(entry.name))]
+        names = [*(entry.name for entry in parent.iterdir()), *used]
+        numbers = [int(match[1]) for one in names if (match := pattern.fullmatch(one))]
         for number in itertools.count(max(numbers, default=0) + 1):
             with suppress(FileExistsError):
                 folder = parent / f"{name}-{number:03d}"

@@ -19,7 +19,7 @@ from ..preferences import takes_folder
 from ..properties import MAX_SEED, begins_with_scene, request_of
 from ..queue_view import queue
 from ..runner import runner
-from ..sequencer import sequencer_scene, show_in_sequencer
+from ..sequencer import sequencer_scene, show_in_sequencer, takes_on_strips
 from ..take_jobs import Purpose, TakeJob
 from ..task_jobs import job_of
 from ..task_properties import OFF
@@ -62,7 +62,8 @@ class _StartsJob:
         strip_scene = sequencer_scene(context) if context.scene.das.show_strip else None
         if strip_scene:
             show_in_sequencer(context, strip_scene)
-        return job_of(context.scene, request, new_take_folder(parent, name), self.purpose, strip_scene=strip_scene, siblings=siblings)
+        folder = new_take_folder(parent, name, takes_on_strips())
+        return job_of(context.scene, request, folder, self.purpose, strip_scene=strip_scene, siblings=siblings)
 
 
 class DAS_OT_preview_tracking(_StartsJob, bpy.types.Operator):

@@ -188,6 +188,18 @@ def test_delete_moves_to_the_trash(scene, takes, tmp_path, trash):
     assert list((tmp_path / "data").rglob("shot-001/take.json"))
 
 
+def test_a_strip_that_stays_never_shows_another_take(scene, takes, trash):
+    sequencer.add_take(scene, takes[1].folder, takes[1].record.request)
+    for name in ("shot-003", "shot-002"):
+        choose(name)
+        bpy.ops.das.delete_take()
+    bpy.ops.das.preview_tracking()
+    try:
+        assert runner.job.folder.name == "shot-003"
+    finally:
+        runner.close()
+
+
 def test_resume_goes_on_without_the_scene(scene, takes, pattern_backend, until, tmp_path):
     with pytest.raises(RuntimeError, match="captured"):
         takes[2].tracking_file(8).unlink()

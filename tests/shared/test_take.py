@@ -143,6 +143,7 @@ def test_numbered_folders_count_up(tmp_path):
     (tmp_path / "das" / "shot.a-041").mkdir()
     (tmp_path / "das" / "shotxa-099").mkdir()
     assert [*made, new_take_folder(tmp_path / "das", "shot.a").name] == ["shot.a-001", "shot.a-002", "shot.a-042"]
+    assert new_take_folder(tmp_path / "das", "shot.a", ["shot.a-043", "shot.b-099"]).name == "shot.a-044"
 
 
 def test_discard_takes_only_what_was_made(take):
