@@ -28,6 +28,7 @@ FOLDERS, FILES = ("backend", "shared", "install"), ("__init__.py", "__main__.py"
 PYTHONS = (*BACKEND_PYTHONS, (3, 14))
 RAW_PROGRESS = (24, 1)  # the first pip that tells its progress as lines
 PROGRESS = re.compile(rb"Progress (\d+) of (\d+)")
+SECONDS_TO_END = 5.0
 TRY = "import numpy, msgspec, zmq, av, cv2, scipy, imageio; from diffusion_as_shader.backend import server, worker"
 
 Tell = Callable[..., None]
@@ -297,14 +298,18 @@ def clean(work: Work) -> int:
 
 
 def remove_all(work: Work) -> int:
-    """Take the environment out of environments.json and remove all that were made; how many a process still runs from."""
+    """Take the environment out of environments.json and remove all that were made; how many a process still runs from.
+    What is about to end, as the worker of a backend that was just stopped, is waited for."""
     start_log(work.log)
+    end = time.monotonic() + SECONDS_TO_END
     with lock(work.folder):
         unregister(NAME, work.home)
         made = places(work)
         left = 0
         for number, place in enumerate(made):
             work.tell("progress", phase="removing", step=number, total=len(made))
+            while runs_from(place) and time.monotonic() < end:
+                time.sleep(LOOK_EVERY)
             left += not remove_unused(place)
         return left
 

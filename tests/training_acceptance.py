@@ -22,6 +22,7 @@ from diffusion_as_shader.shared import home  # noqa: E402
 SCENE = Path(__file__).parent / "end_to_end/flying_scene.py"
 DAS = (sys.executable, "-m", "diffusion_as_shader")
 CLIPS, HELD_OUT = 40, 8
+STEPS = 150
 HELD_OUT_LEAST, TRAINING_LEAST = 1.3, 2.0
 SHAPE = ("--count", "17", "--size", "96x64", "--points", "12x8", "--render", "workbench", "--vary", "camera,range", "--prompt", "shapes that fly")
 SETTINGS = """
@@ -70,7 +71,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, help="a new folder to work in, which stays (default: one that goes)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--steps", type=int, default=STEPS)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or Path(temporary)

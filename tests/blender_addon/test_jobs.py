@@ -9,7 +9,7 @@ import pytest
 
 bpy = pytest.importorskip("bpy", reason="needs Blender")
 
-from diffusion_as_shader.blender_addon import sequencer
+from diffusion_as_shader.blender_addon import sequencer, take_jobs
 from diffusion_as_shader.blender_addon.images import BlenderImages
 from diffusion_as_shader.blender_addon.jobs import Job
 from diffusion_as_shader.shared import home
@@ -67,7 +67,8 @@ def test_from_scene_to_strip(scene, backend, tmp_path):
     assert [one.name for one in bpy.data.scenes] == [scene.name]
 
 
-def test_the_strip_grows_while_results_arrive(scene, backend, tmp_path):
+def test_the_strip_grows_while_results_arrive(scene, backend, tmp_path, monkeypatch):
+    monkeypatch.setattr(take_jobs, "SECONDS_BETWEEN_GROWTHS", 0.0)
     job = Job(scene, REQUEST, tmp_path / "take", strip_scene=scene, patience=0.1)
     lengths = []
     while job.step():

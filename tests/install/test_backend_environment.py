@@ -106,6 +106,13 @@ def test_a_repair_is_made_beside_what_it_repairs(source, work):
     assert managed.clean(work) == 0 and not old.exists()
 
 
+def test_what_is_about_to_end_is_waited_for(source, work):
+    place = install(source, work)
+    with subprocess.Popen([python_in(place / "env"), "-c", "import time; time.sleep(1.5)"]):
+        wait_for(lambda: managed.runs_from(place))
+        assert managed.remove_all(work) == 0 and not place.exists()
+
+
 def test_what_was_not_made_here_stays(source, work):
     place = install(source, work)
     theirs = work.folder / "thesis" / "years.txt"
