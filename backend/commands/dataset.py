@@ -24,7 +24,7 @@ def check(args: argparse.Namespace, reporter: Reporter) -> int:
     for one in findings:
         reporter.event("finding", file=one.file, line=one.line, message=one.message, fix=one.fix)
     count = 0 if findings else len(Dataset.open(args.root).clips)
-    text = "\n".join(map(str, findings)) or f"{args.root} is right: {count} clips."
+    text = "\n".join(map(str, findings)) or f"{args.root} is right: {count} clip{'s' if count != 1 else ''}."
     reporter.result(text, findings=len(findings), clips=count)
     return UsageError.exit_code if findings else 0
 

@@ -101,7 +101,7 @@ def find(source: str | Path, revision: str | None = None, cache: Path | None = N
     for found in (stored_folder(name, wanted or "main"), *snapshots):
         if found and found.is_dir():
             return Place(found, hub)
-    raise WeightsError(f"The weights {hub} are not on this machine.", f"Fetch them with das models pull {hub}, or choose a folder by --weights.")
+    raise WeightsError(f"The weights {hub} are not on this machine.", f"Fetch them with das models pull {hub}, or choose another folder of weights.")
 
 
 def stored_folder(name: str, revision: str) -> Path:
