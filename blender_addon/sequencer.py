@@ -113,12 +113,12 @@ def add_take(scene: bpy.types.Scene, folder: Path, request: GenerationRequest) -
 
 
 def add_beside(scene: bpy.types.Scene, takes: list[tuple[Path, GenerationRequest]]) -> None:
-    """Two takes side by side, as strips of half their size that begin where the first does."""
+    """Two takes side by side, as strips of half their size that begin where the first does, and hide what lies below."""
     start = takes[0][1].start
     for (folder, request), side in zip(takes, (-1, 1)):
         length = request.end - request.start
         strip = add_take(scene, folder, msgspec.structs.replace(request, start=start, end=start + length))
-        strip.blend_type = "ALPHA_OVER"
+        strip.blend_type = "REPLACE" if side < 0 else "ALPHA_OVER"
         strip.transform.scale_x /= 2
         strip.transform.scale_y /= 2
         strip.transform.offset_x = side * scene.render.resolution_x / 4

@@ -74,7 +74,7 @@ def _draw_state(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         draw_progress(row, runner.progress)
         if runner.renders:  # Blender locks its buttons meanwhile
             row.label(text="", icon="EVENT_ESC")
-            row.separator()  # the icon is the key, and wider than others
+            row.separator(factor=2)  # the icon is the key, and wider than others
             row.label(text="cancels")
         else:
             row.operator("das.cancel", text="", icon="CANCEL")

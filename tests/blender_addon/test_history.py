@@ -161,9 +161,11 @@ def test_two_takes_are_compared_side_by_side(scene, takes, tmp_path):
     with pytest.raises(RuntimeError, match="nothing to compare"):
         bpy.ops.das.compare_takes()
     shown().other = "shot-002"
+    below = sequencer.add_take(scene, takes[1].folder, takes[0].record.request)
     bpy.ops.das.compare_takes()
     strips = sorted(scene.sequence_editor.strips, key=lambda strip: strip.channel)
-    assert [(one.name, sequencer.strip_start(one)) for one in strips] == [("shot-001", 1), ("shot-002", 1)]
+    assert strips[0] == below
+    assert [(one.name, sequencer.strip_start(one)) for one in strips[1:]] == [("shot-001", 1), ("shot-002.001", 1)]
     scene.render.filepath, scene.frame_current = str(tmp_path / "both.png"), 1
     bpy.ops.render.render(write_still=True)
     both = BlenderImages().read(tmp_path / "both.png")
