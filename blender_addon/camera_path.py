@@ -19,7 +19,7 @@ from .capture.engine import reach, visiting_render
 from .capture.geometry import missing_notes
 from .capture.physics import Moments
 from .capture.scene_guard import RenderCopy
-from .render_job import Renders, at_once
+from .render_job import Renders, done_at_once
 
 Progress = Callable[[int, int], None]
 IsCancelled = Callable[[], bool]
@@ -41,24 +41,6 @@ class CameraTrack(msgspec.Struct):
         return np.array([camera.world_to_camera for camera in self.cameras])
 
 
-def read_cameras(
-    scene: bpy.types.Scene,
-    request: GenerationRequest,
-    frames: Sequence[float] | None = None,
-    *,
-    follow: bpy.types.Object | None = None,
-    progress: Progress | None = None,
-    cancelled: IsCancelled | None = None,
-) -> CameraTrack:
-    """The cameras that :func:`capture` would have, at rising scene frames (default: the request's sampled ones), and
-    where ``follow`` is then.
-
-    SceneError where there is no perspective camera, a render is running or rigid bodies are not baked; Cancelled
-    where ``cancelled()`` says so. The scene is left as it was.
-    """
-    return at_once(reading_cameras(scene, request, frames, follow=follow, progress=progress, cancelled=cancelled))
-
-
 def reading_cameras(
     scene: bpy.types.Scene,
     request: GenerationRequest,
@@ -68,7 +50,12 @@ def reading_cameras(
     progress: Progress | None = None,
     cancelled: IsCancelled | None = None,
 ) -> Renders[CameraTrack]:
-    """:func:`read_cameras` as a work of renders; ``progress`` and ``cancelled`` are called in the render's thread."""
+    """The cameras that :func:`capture` would have, at rising scene frames (default: the request's sampled ones), and
+    where ``follow`` is then.
+
+    SceneError where there is no perspective camera, a render is running or rigid bodies are not baked; Cancelled
+    where ``cancelled()`` says so. ``progress`` and ``cancelled`` are called in the render's thread. The scene is left as it was.
+    """
     check_any_camera(scene)
     frames = sample_frames(request.start, request.end, request.frames) if frames is None else np.asarray(frames)
     track, moments = CameraTrack(frames, [], [], []), Moments(scene, frames)
@@ -93,6 +80,9 @@ def reading_cameras(
         yield from visiting_render(copy, visit)
     track.notes += missing_notes() + moments.notes
     return track
+
+
+read_cameras = done_at_once(reading_cameras)
 
 
 def looked_at(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> float | None:

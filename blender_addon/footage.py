@@ -21,7 +21,7 @@ from .cameras import render_size
 from .capture.scene_guard import RenderCopy, render_result
 from .fitting import fit_picture
 from .images import BlenderImages
-from .render_job import Renders, at_once
+from .render_job import Renders, done_at_once
 from .sequencer import UNDOING, strip_end, strip_start
 
 Progress = Callable[[int, int], None]
@@ -102,21 +102,6 @@ def is_movie(file: Path) -> bool:
     return file.suffix.lower() in bpy.path.extensions_movie
 
 
-def strip_frames(
-    scene: bpy.types.Scene,
-    strip: bpy.types.Strip,
-    request: GenerationRequest,
-    progress: Progress = lambda done, total: None,
-    cancelled: IsCancelled = lambda: False,
-) -> Footage:
-    """Of the strip's frames those nearest to the sampled ones.
-
-    Image and movie strips are read at their own size, without the transform that lays them out; all others as the scene
-    shows them. SceneError where Blender is rendering, Cancelled where ``cancelled()`` says so.
-    """
-    return at_once(reading_strip(scene, strip, request, progress, cancelled))
-
-
 def reading_strip(
     scene: bpy.types.Scene,
     strip: bpy.types.Strip,
@@ -124,7 +109,11 @@ def reading_strip(
     progress: Progress = lambda done, total: None,
     cancelled: IsCancelled = lambda: False,
 ) -> Renders[Footage]:
-    """:func:`strip_frames` as a work of renders."""
+    """Of the strip's frames those nearest to the sampled ones.
+
+    Image and movie strips are read at their own size, without the transform that lays them out; all others as the scene
+    shows them. SceneError where Blender is rendering, Cancelled where ``cancelled()`` says so.
+    """
     extent = strip_extent(scene, strip)
     wanted = np.clip(np.rint(sample_frames(request.start, request.end, request.frames)), extent.start, extent.end).astype(int)
     if _is_still(strip):
@@ -143,9 +132,7 @@ def reading_strip(
     return Footage(frames, picture.shape[1::-1], numbers, int(extent.end - extent.start) + 1)
 
 
-def movie_frames(file: Path, request: GenerationRequest) -> Footage:
-    """:func:`reading_movie` at once."""
-    return at_once(reading_movie(file, request))
+strip_frames = done_at_once(reading_strip)
 
 
 def reading_movie(
@@ -154,7 +141,7 @@ def reading_movie(
     progress: Progress = lambda done, total: None,
     cancelled: IsCancelled = lambda: False,
 ) -> Renders[Footage]:
-    """As :func:`strip_frames`, of a movie file, whose frames count from 1."""
+    """As :func:`reading_strip`, of a movie file, whose frames count from 1."""
     with _movie_scene(file) as scene:
         return (yield from reading_strip(scene, scene.sequence_editor.strips[0], request, progress, cancelled))
 

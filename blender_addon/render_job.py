@@ -9,14 +9,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
-from typing import TypeVar
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 import bpy
 
 from ..shared.errors import Cancelled, SceneError
+from ..shared.steps import returned
 from .stepwise import find_scene
 
 Made = TypeVar("Made")
+Given = ParamSpec("Given")
 Renders = Generator["Render", None, Made]
 SECONDS_TO_DRAW = 0.03  # longer than a tick of the runner, after which Blender draws
 
@@ -95,12 +98,17 @@ class Render:
 def at_once(work: Renders[Made]) -> Made:
     """What a work makes, each of its renders done at once."""
     with closing(work):
-        while True:
-            try:
-                render = next(work)
-            except StopIteration as end:
-                return end.value
-            render.execute()
+        return returned(work, Render.execute)
+
+
+def done_at_once(work: Callable[Given, Renders[Made]]) -> Callable[Given, Made]:
+    """A work as a plain function: the same of :func:`at_once`."""
+
+    @wraps(work)
+    def whole(*args: Given.args, **options: Given.kwargs) -> Made:
+        return at_once(work(*args, **options))
+
+    return whole
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from .capture.still import Still, matte, reading_still
 from .fitting import fit_mask, fit_picture, fit_points
 from .footage import STRIP, Footage, find_source_strip, is_movie, reading_movie, reading_strip
 from .images import BlenderImages
-from .render_job import Renders, at_once
+from .render_job import Renders
 
 Tell = Callable[[str, int, int], None]
 
@@ -48,10 +48,6 @@ class TaskInputs:
         self._images = BlenderImages()
         self._read_still: Still | None = None
         self._read_track: CameraTrack | None = None
-
-    def collect(self) -> TaskInputs:
-        """:meth:`collecting` at once."""
-        return at_once(self.collecting())
 
     def collecting(self) -> Renders[TaskInputs]:
         """Read all; files first, so that a wrong one is said before anything is rendered.

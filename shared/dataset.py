@@ -13,13 +13,16 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 import msgspec
 
 from .errors import DasError, GenerationError, UsageError
 from .files import write_whole
 
+Made = TypeVar("Made")
 MANIFEST = "manifest.jsonl"
 PROMPTS = "prompt.txt"
 LISTS = {"prompt": PROMPTS, "video": "videos.txt", "tracking": "trackings.txt"}
@@ -296,9 +299,14 @@ def note_failure(root: Path, clip: str, error: DasError) -> dict[str, str]:
     return entry
 
 
-def with_errors(work, root: Path) -> None:
-    """Do something to the dataset's files; GenerationError where the disk is full or may not be written."""
+def clips_in_words(count: int) -> str:
+    """'1 clip', '2 clips'."""
+    return f"{count} clip{'s' if count != 1 else ''}"
+
+
+def with_errors(work: Callable[[], Made], root: Path) -> Made:
+    """What comes of doing something to the dataset's files; GenerationError where the disk is full or may not be written."""
     try:
-        work()
+        return work()
     except OSError as error:
         raise GenerationError(f"{root} cannot be written: {error.strerror or error}.", "Free some space or check the folder's permissions.") from error

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TypeVar
 
+Yielded = TypeVar("Yielded")
 Made = TypeVar("Made")
 
 
-def returned(steps: Generator[object, None, Made]) -> Made:
-    """Step to the end; what is returned there."""
+def returned(steps: Generator[Yielded, None, Made], each: Callable[[Yielded], object] = lambda step: None) -> Made:
+    """Step to the end, with ``each`` called on what is yielded on the way; what is returned there."""
     while True:
         try:
-            next(steps)
+            step = next(steps)
         except StopIteration as end:
             return end.value
+        each(step)

@@ -6,7 +6,7 @@ import argparse
 
 import numpy as np
 
-from ...shared.dataset import Dataset
+from ...shared.dataset import Dataset, clips_in_words
 from ...shared.errors import UsageError
 from ...shared.report import Reporter
 from ..images import ImageioImages
@@ -24,7 +24,7 @@ def check(args: argparse.Namespace, reporter: Reporter) -> int:
     for one in findings:
         reporter.event("finding", file=one.file, line=one.line, message=one.message, fix=one.fix)
     count = 0 if findings else len(Dataset.open(args.root).clips)
-    text = "\n".join(map(str, findings)) or f"{args.root} is right: {count} clip{'s' if count != 1 else ''}."
+    text = "\n".join(map(str, findings)) or f"{args.root} is right: {clips_in_words(count)}."
     reporter.result(text, findings=len(findings), clips=count)
     return UsageError.exit_code if findings else 0
 

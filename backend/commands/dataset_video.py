@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from ...shared import options
-from ...shared.dataset import FAILURES, Dataset, note_failure, with_errors
+from ...shared.dataset import FAILURES, ClipRecord, Dataset, clips_in_words, note_failure, with_errors
 from ...shared.errors import DONE, Cancelled, DasError, GenerationError, UsageError
 from ...shared.interrupt import cancelled_by_signal
 from ...shared.only_writer import only_writer
@@ -89,10 +89,11 @@ def _drawn(
     videos: list[Entry], asked: Asked, dataset: Dataset, reporter: Reporter, cancelled: Callable[[], bool]
 ) -> Iterator[tuple[int, Entry, Drawn | DasError | None]]:
     """How many videos are done with each, and what was made of it: None where its clip is there already."""
+    there = {video_clips.key(record) for record in dataset.records}
     for done, entry in enumerate(videos, start=1):
         if cancelled():
             raise _cancelled(dataset)
-        if video_clips.wanted_key(entry, asked) in map(video_clips.key, dataset.records):
+        if (wanted := video_clips.wanted_key(entry, asked)) in there:
             yield done, entry, None
             continue
         try:
@@ -106,28 +107,22 @@ def _drawn(
             continue
         for sentence in drawn.notes if not dataset.records else ():  # what is said of the first clip holds for all
             reporter.note(sentence)
+        there.add(wanted)
         yield done, entry, drawn
 
 
 def _cancelled(dataset: Dataset) -> Cancelled:
-    return Cancelled(f"Cancelled: {_clips(dataset)} in {dataset.root}.", "The same command goes on.")
+    return Cancelled(f"Cancelled: {clips_in_words(len(dataset.records))} in {dataset.root}.", "The same command goes on.")
 
 
-def _written(drawn: Drawn, entry: Entry, asked: Asked, dataset: Dataset, staging: Path):
-    made = []
+def _written(drawn: Drawn, entry: Entry, asked: Asked, dataset: Dataset, staging: Path) -> ClipRecord:
     name = video_clips.next_name(dataset.records)
-    with_errors(lambda: made.append(video_clips.write(drawn, entry, asked, name, staging)), dataset.root)
-    return made[0]
-
-
-def _clips(dataset: Dataset) -> str:
-    count = len(dataset.records)
-    return f"{count} clip{'s' if count != 1 else ''}"
+    return with_errors(lambda: video_clips.write(drawn, entry, asked, name, staging), dataset.root)
 
 
 def _tell(dataset: Dataset, made: int, failed: list[Path], reporter: Reporter) -> None:
     count = len(dataset.records)
-    lines = [f"{dataset.root}: {_clips(dataset)}, {made} of them new."]
+    lines = [f"{dataset.root}: {clips_in_words(count)}, {made} of them new."]
     if failed:
         lines.append(f"{len(failed)} video{'s' if len(failed) != 1 else ''} gave no clip: see {dataset.root / FAILURES}; the same command tries again.")
     reporter.result("\n".join(lines), dataset=str(dataset.root.resolve()), clips=count, made=made, failed=[str(video) for video in failed])

@@ -257,18 +257,10 @@ class HashCache:
 
     def hash(self, file: Path) -> str:
         """The sha256 of a file's content, as it was when it last was read."""
-        if known := known_sha256(file):
-            return known
-        status, known = file.stat(), self._read()
-        key, stamp = str(file.resolve()), [status.st_size, status.st_mtime_ns]
-        if key in known and known[key][:2] == stamp:
-            return known[key][2]
-        value = sha256(file)
-        self.remember(file, value)
-        return value
+        return known_sha256(file) or self.hash_all([file])[file]
 
     def hash_all(self, files: Iterable[Path], progress: Callable[[int], None] = lambda done: None) -> dict[Path, str]:
-        """The same of many files; the list of hashes is read once, and written every SECONDS_BETWEEN_WRITES and at the end.
+        """The same of many files, by their content alone; the list of hashes is read once, and written every SECONDS_BETWEEN_WRITES and at the end.
 
         ``progress`` is told how many are done; what it raises ends it, and no hash is lost.
         """

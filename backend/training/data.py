@@ -22,6 +22,7 @@ from ..vision.window import ASPECT_TOLERANCE, Look, Window
 from .config import check_size, parse_bucket, size_in_words
 from .inspection import Progress, Size, each, probe
 
+
 class Source(NamedTuple):
     """A clip and the size that it is trained at."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,7 +99,7 @@ def write(drawn: Drawn, entry: Entry, asked: Asked, name: str, root: Path) -> Cl
 
 
 def source_of(entry: Entry) -> Source:
-    return Source(path=str(entry.video.resolve()), licence=entry.licence, source=entry.source, sha256=sha256_of(entry.video))
+    return Source(path=str(entry.video.resolve()), licence=entry.licence, source=entry.source, sha256=_sha256(entry.video))
 
 
 def _settings(drawn: Drawn, asked: Asked) -> dict[str, str | float]:
@@ -115,6 +116,9 @@ def _settings(drawn: Drawn, asked: Asked) -> dict[str, str | float]:
     }
 
 
+_sha256 = cache(sha256_of)  # asked for before a clip is made, and after
+
+
 def key(record: ClipRecord) -> tuple:
     """By what a clip is known as one that is there already."""
     return (record.sources[0].sha256 if record.sources else "", record.settings.get("range"), record.width, record.height, record.frames)
@@ -122,7 +126,7 @@ def key(record: ClipRecord) -> tuple:
 
 def wanted_key(entry: Entry, asked: Asked) -> tuple:
     """The same of a clip that is not made yet."""
-    return (sha256_of(entry.video), asked.range, asked.request.width, asked.request.height, asked.request.frames)
+    return (_sha256(entry.video), asked.range, asked.request.width, asked.request.height, asked.request.frames)
 
 
 def next_name(records: list[ClipRecord]) -> str:

@@ -8,15 +8,10 @@ from typing import Callable, Iterable, Iterator
 import bpy
 
 from ...shared.errors import Cancelled, SceneError
-from ..render_job import Renders, at_once
+from ..render_job import Renders
 from .scene_guard import ENGINE_ID, RenderCopy
 
 Visit = Callable[[bpy.types.RenderEngine, bpy.types.Depsgraph], None]
-
-
-def visit_render(copy: RenderCopy, visit: Visit) -> None:
-    """:func:`visiting_render` at once."""
-    at_once(visiting_render(copy, visit))
 
 
 def visiting_render(copy: RenderCopy, visit: Visit) -> Renders[None]:
@@ -76,7 +71,7 @@ class _Outcome:
         self.called = True
         try:
             self.visit(engine, depsgraph)
-        except BaseException as error:  # raised again by visit_render, outside of Blender's render
+        except BaseException as error:  # raised again by visiting_render, outside of Blender's render
             self.error = error
 
 

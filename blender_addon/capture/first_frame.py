@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import bpy
@@ -15,7 +15,7 @@ from ...shared.request import GenerationRequest
 from ...shared.take import Images
 from ...shared.timeline import sample_frames
 from ..cameras import WindowCamera
-from ..render_job import Renders, at_once
+from ..render_job import Renders, at_once, done_at_once
 from .engine import reach, visiting_render
 from .physics import Moments
 from .scene_guard import RenderCopy, render_result
@@ -23,7 +23,7 @@ from .scene_guard import RenderCopy, render_result
 ENGINES = {"workbench": "BLENDER_WORKBENCH", "cycles": "CYCLES"}
 
 
-def first_frame(scene: bpy.types.Scene, request: GenerationRequest, images: Images) -> np.ndarray:
+def rendering_first_frame(scene: bpy.types.Scene, request: GenerationRequest, images: Images) -> Renders[np.ndarray]:
     """u8 [H,W,3] sRGB of the request's size, lined up with tracking frame 0; what is transparent lies over black.
 
     Rendered by the scene's own engine and look (``render``), by Workbench or Cycles, each with
@@ -31,17 +31,15 @@ def first_frame(scene: bpy.types.Scene, request: GenerationRequest, images: Imag
     ``request.first_frame.path``. With ``fit = pad`` the margins beside the camera's view are black.
     UsageError for a missing image or one of another size, SceneError where Blender cannot render.
     """
-    return at_once(rendering_first_frame(scene, request, images))
-
-
-def rendering_first_frame(scene: bpy.types.Scene, request: GenerationRequest, images: Images) -> Renders[np.ndarray]:
-    """:func:`first_frame` as a work of renders."""
     if request.first_frame.source == "file":
         return _read(Path(request.first_frame.path), request, images)
     moments = Moments(scene, [request.start])
     with RenderCopy(scene) as copy:
         (camera,) = yield from _reaching(copy, moments, request)
         return (yield from _rendering(copy, camera, request.start, images))
+
+
+first_frame = done_at_once(rendering_first_frame)
 
 
 def render_frames(scene: bpy.types.Scene, request: GenerationRequest, images: Images) -> Iterator[np.ndarray]:

@@ -17,7 +17,7 @@ from ...shared.errors import Cancelled
 from ...shared.request import GenerationRequest
 from ...shared.timeline import sample_frames
 from .. import cameras
-from ..render_job import Renders, at_once
+from ..render_job import Renders, done_at_once
 from .assembly import Assembly
 from .engine import reach, visiting_render
 from .frames import FrameStore
@@ -61,24 +61,6 @@ class Capture:
         self.frames.close()
 
 
-def capture(
-    scene: bpy.types.Scene,
-    request: GenerationRequest,
-    frames: Sequence[float] | None = None,
-    *,
-    progress: Progress | None = None,
-    cancelled: IsCancelled | None = None,
-    folder: Path | None = None,
-) -> Capture:
-    """Capture rising ``frames`` of a scene (default: the request's sampled ones) and leave the scene as it was.
-
-    SceneError where there is no usable camera, a render is running or rigid bodies are not baked; Cancelled where
-    ``cancelled()`` says so. ``progress(done, total)`` counts sampled frames. ``folder`` is where the frames are kept
-    meanwhile (default: the system's temporary folder).
-    """
-    return at_once(capturing(scene, request, frames, progress=progress, cancelled=cancelled, folder=folder))
-
-
 def capturing(
     scene: bpy.types.Scene,
     request: GenerationRequest,
@@ -88,7 +70,12 @@ def capturing(
     cancelled: IsCancelled | None = None,
     folder: Path | None = None,
 ) -> Renders[Capture]:
-    """:func:`capture` as a work of renders; ``progress`` and ``cancelled`` are called in the render's thread."""
+    """Capture rising ``frames`` of a scene (default: the request's sampled ones) and leave the scene as it was.
+
+    SceneError where there is no usable camera, a render is running or rigid bodies are not baked; Cancelled where
+    ``cancelled()`` says so. ``progress(done, total)`` counts sampled frames; both are called in the render's thread.
+    ``folder`` is where the frames are kept meanwhile (default: the system's temporary folder).
+    """
     cameras.check_any_camera(scene)
     moments = Moments(scene, sample_frames(request.start, request.end, request.frames) if frames is None else frames)
     store = FrameStore(folder)
@@ -102,6 +89,9 @@ def capturing(
     untracked = [*sampler.reader.untracked, *sampler.assembly.untracked]
     notes = _scene_notes(scene, request) + moments.notes + sampler.assembly.notes() + sentences(untracked)
     return Capture(store, moments.way, notes, sampler.assembly.object_names, untracked)
+
+
+capture = done_at_once(capturing)
 
 
 class _Sampler:

@@ -12,7 +12,7 @@ import numpy as np
 from ...shared.camera import Camera
 from ...shared.errors import SceneError
 from ...shared.request import GenerationRequest
-from ..render_job import Renders, at_once
+from ..render_job import Renders
 from .draw import choose_drawer
 from .frames import Key
 from .geometry import capturing
@@ -35,16 +35,11 @@ class Still(msgspec.Struct):
         return float(np.median(seen)) if seen.size else None
 
 
-def read_still(scene: bpy.types.Scene, request: GenerationRequest, cancelled: Callable[[], bool] | None = None) -> Still:
+def reading_still(scene: bpy.types.Scene, request: GenerationRequest, cancelled: Callable[[], bool] | None = None) -> Renders[Still]:
     """The request's first frame, captured and drawn as the tracking video's is.
 
     SceneError as :func:`capture`; the scene is left as it was.
     """
-    return at_once(reading_still(scene, request, cancelled))
-
-
-def reading_still(scene: bpy.types.Scene, request: GenerationRequest, cancelled: Callable[[], bool] | None = None) -> Renders[Still]:
-    """:func:`read_still` as a work of renders."""
     captured = yield from capturing(scene, request, [request.start], cancelled=cancelled)
     drawer, why_slow = choose_drawer()
     with captured, closing(drawer):

@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 from ...shared import options
-from ...shared.dataset import FAILURES, Dataset, note_failure
+from ...shared.dataset import FAILURES, Dataset, clips_in_words, note_failure
 from ...shared.errors import DONE, GenerationError, UsageError
 from ...shared.interrupt import cancelled_by_signal
 from ...shared.only_writer import only_writer
@@ -23,6 +23,7 @@ from ..dataset import recipe as recipes
 from ..dataset.making import STAGING, staging_folder
 from ..dataset.pool import Failed, Made, make_all
 from ..dataset.recipe import Recipe, clip_name, files_in
+
 
 def run(args: argparse.Namespace, reporter: Reporter) -> int:
     recipe = recipe_of(args)
@@ -132,7 +133,7 @@ def _grid(text: str) -> str:
 
 def _tell(dataset: Dataset, made: int, failed: list[Failed], reporter: Reporter) -> None:
     count = len(dataset.records)
-    lines = [f"{dataset.root}: {count} clip{'s' if count != 1 else ''}, {made} of them new."]
+    lines = [f"{dataset.root}: {clips_in_words(count)}, {made} of them new."]
     if failed:
         lines.append(f"{len(failed)} could not be made: see {dataset.root / FAILURES}; the same command tries them again.")
     reporter.result("\n".join(lines), dataset=str(dataset.root.resolve()), clips=count, made=made, failed=[clip_name(each.number) for each in failed])

@@ -7,9 +7,10 @@ bpy = pytest.importorskip("bpy", reason="needs Blender")
 
 import msgspec
 
-from diffusion_as_shader.blender_addon.capture.engine import visit_render
+from diffusion_as_shader.blender_addon.capture.engine import visiting_render
 from diffusion_as_shader.blender_addon.capture.geometry import capture
 from diffusion_as_shader.blender_addon.capture.scene_guard import RenderCopy
+from diffusion_as_shader.blender_addon.render_job import at_once
 from diffusion_as_shader.shared.errors import SceneError
 
 from .scenes import REQUEST, moving_cube
@@ -304,7 +305,7 @@ def test_a_capture_within_a_capture_is_refused(scene):
         refused.append(caught.value)
 
     with RenderCopy(scene) as copy:
-        visit_render(copy, again)
+        at_once(visiting_render(copy, again))
     assert refused[0].fix
 
 
@@ -315,7 +316,7 @@ def test_an_engine_that_was_not_called_is_an_error(scene):
         copy.scene.sequence_editor.strips.new_effect(name="s", type="COLOR", channel=1, frame_start=1, **length)
         copy.scene.render.use_sequencer = True
         with pytest.raises(SceneError, match="without calling"):
-            visit_render(copy, lambda engine, depsgraph: None)
+            at_once(visiting_render(copy, lambda engine, depsgraph: None))
 
 
 def test_progress_counts_frames(scene):

@@ -16,8 +16,9 @@ from diffusion_as_shader.blender_addon.dataset.making import Maker, staging_fold
 from diffusion_as_shader.blender_addon.dataset.pool import Failed, Made, make_all
 from diffusion_as_shader.blender_addon.dataset.recipe import Ingredients, Recipe, read_recipe, settle
 from diffusion_as_shader.blender_addon.dataset.scenes import set_stage
-from diffusion_as_shader.blender_addon.footage import movie_frames
+from diffusion_as_shader.blender_addon.footage import reading_movie
 from diffusion_as_shader.blender_addon.images import BlenderImages
+from diffusion_as_shader.blender_addon.render_job import at_once
 from diffusion_as_shader.shared import cli
 from diffusion_as_shader.shared.camera import read_camera_path
 from diffusion_as_shader.shared.errors import GenerationError, SceneError, UsageError
@@ -59,7 +60,7 @@ def made(blend, tmp_path_factory):
 
 
 def read_movie(file: Path) -> np.ndarray:
-    return movie_frames(file, GenerationRequest(width=96, height=64, frames=9, start=1, end=9)).frames
+    return at_once(reading_movie(file, GenerationRequest(width=96, height=64, frames=9, start=1, end=9))).frames
 
 
 def test_render_and_tracking_video_show_the_same_surface(made):

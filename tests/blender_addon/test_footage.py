@@ -7,8 +7,9 @@ import pytest
 bpy = pytest.importorskip("bpy", reason="needs Blender")
 
 from diffusion_as_shader.blender_addon.fitting import fit_mask, fit_picture
-from diffusion_as_shader.blender_addon.footage import find_source_strip, movie_extent, movie_frames, strip_extent, strip_frames
+from diffusion_as_shader.blender_addon.footage import find_source_strip, movie_extent, reading_movie, strip_extent, strip_frames
 from diffusion_as_shader.blender_addon.images import BlenderImages
+from diffusion_as_shader.blender_addon.render_job import at_once
 from diffusion_as_shader.shared.errors import Cancelled, UsageError
 from diffusion_as_shader.shared.request import GenerationRequest
 
@@ -69,7 +70,7 @@ def test_a_movie_file_and_a_movie_strip_are_exact(scene, files, pictures, tmp_pa
     extent = movie_extent(tmp_path / "clip.mkv")
     assert extent == (1, 12, pytest.approx(30))
     own = msgspec.structs.replace(REQUEST, start=extent.start, end=extent.end)
-    assert np.array_equal(movie_frames(tmp_path / "clip.mkv", own).frames, pictures[SHOWN])
+    assert np.array_equal(at_once(reading_movie(tmp_path / "clip.mkv", own)).frames, pictures[SHOWN])
     scene.render.fps = 30
     strip = scene.sequence_editor.strips.new_movie(name="movie", filepath=str(tmp_path / "clip.mkv"), channel=1, frame_start=5)
     assert np.array_equal(strip_frames(scene, strip, REQUEST).frames, pictures[SHOWN])

@@ -14,6 +14,7 @@ from diffusion_as_shader.blender_addon.capture.first_frame import first_frame
 from diffusion_as_shader.blender_addon.capture.geometry import capture
 from diffusion_as_shader.blender_addon.capture.signals import draw_signals
 from diffusion_as_shader.blender_addon.images import BlenderImages
+from diffusion_as_shader.blender_addon.render_job import at_once
 from diffusion_as_shader.blender_addon.task_inputs import TaskInputs
 from diffusion_as_shader.shared.camera import blender_to_opencv, camera_path
 from diffusion_as_shader.shared.camera_files import write_path
@@ -47,7 +48,7 @@ def scene():
 
 
 def collected(scene, request) -> dict[str, np.ndarray]:
-    inputs = TaskInputs(scene, request).collect().arrays
+    inputs = at_once(TaskInputs(scene, request).collecting()).arrays
     check_inputs(request, inputs)
     return inputs
 

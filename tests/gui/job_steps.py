@@ -31,7 +31,7 @@ def cancel_a_capture(window: Window) -> None:
     for phase, settings in (("capture", LONG_CAPTURE), ("first frame", LONG_FIRST_FRAME)):
         set_settings(window, settings)
         begin_generating(window, (phase,))
-        window.wait(f"bpy.app.is_job_running('RENDER')", SECONDS_TO_GENERATE)
+        window.wait("bpy.app.is_job_running('RENDER')", SECONDS_TO_GENERATE)
         if phase == "first frame":
             window.picture(phase)
         window.key("Escape")
